@@ -1,0 +1,123 @@
+"""The test run: `nox` alone is all of it, `nox -s thorough` the full product, before an issue is called done.
+
+Rule 1: a session tests what a user would get: the installed wheel, never the checkout. So it calls `pytest`, because
+        `python -m pytest` puts the checkout first on the path and mixes the two.
+Rule 2: nothing is left out in silence. A missing interpreter is a visible skip on a user's machine and an error in CI.
+Rule 3: a run that fails says which command repeats it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+import nox
+from nox.command import CommandFailed
+
+ROOT = Path(__file__).parent
+FIRST_PYTHON = "3.11"
+OTHER_PYTHONS = ["3.12", "3.13"]
+PYTHONS = [FIRST_PYTHON, *OTHER_PYTHONS]
+FRAMEWORKS = ["trio", "tornado", "twisted", "gevent", "uvloop"]
+REACTORS = ["epoll", "poll", "select", "asyncio"]
+IN_CI = bool(os.environ.get("CI") or os.environ.get("BRIDGEIO_CI"))
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["house", "core_only", "tests", "backends", "docs"]
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = IN_CI
+nox.options.download_python = "never"  # whether an interpreter is missing is for the user to see, see rule 2
+
+
+@nox.session(python=FIRST_PYTHON)
+def tests(session: nox.Session) -> None:
+    """Everything, on one Python."""
+    install(session, "test")
+    run_pytest(session, "tests")
+
+
+@nox.session(python=OTHER_PYTHONS)
+def backends(session: nox.Session) -> None:
+    """All backends once more, on every other Python that is there."""
+    install(session, "test")
+    run_pytest(session, "tests/conformance", "tests/adapters")
+
+
+@nox.session(python=FIRST_PYTHON)
+def core_only(session: nox.Session) -> None:
+    """The core where no framework is installed."""
+    install(session)
+    session.install("pytest>=9.0", "pytest-timeout>=2.3.1")
+    session.run("python", "-I", "-c", REFUSE_FRAMEWORKS, *FRAMEWORKS)
+    run_pytest(session, "tests/core")
+
+
+REFUSE_FRAMEWORKS = """
+import sys
+from importlib.util import find_spec
+import bridgeio
+
+present = [name for name in sys.argv[1:] if find_spec(name)]
+sys.exit(f"not alone here: {present}" if present else 0)
+"""
+
+
+@nox.session(python=FIRST_PYTHON)
+def house(session: nox.Session) -> None:
+    """Style, types and layers."""
+    install(session, "test")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("pyright")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session(python=FIRST_PYTHON)
+def docs(session: nox.Session) -> None:
+    """The documentation; a warning is an error."""
+    install(session, "all,docs")
+    if not present(session, "docs/conf.py"):
+        session.skip("there is no docs/conf.py yet")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", str(ROOT / "docs" / "_build" / "html"))
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("reactor", REACTORS)
+@nox.parametrize("patched", [False, True], ids=["plain", "patched"])
+def thorough(session: nox.Session, reactor: str, patched: bool) -> None:
+    """The full product of Pythons, reactors, patched and plain."""
+    install(session, "test")
+    product = {"BRIDGEIO_THOROUGH": "1", "BRIDGEIO_REACTOR": reactor, "BRIDGEIO_PATCHED": "1" if patched else ""}
+    run_pytest(session, "tests/core", "tests/conformance", "tests/adapters", "tests/interop", env=product)
+
+
+def install(session: nox.Session, extras: str = "") -> None:
+    """Install the package as a user would, from a build that knows no file of an earlier one."""
+    shutil.rmtree(ROOT / "build", ignore_errors=True)  # setuptools ships what it finds there, deleted modules too
+    session.install(f".[{extras}]" if extras else ".")
+
+
+def run_pytest(session: nox.Session, *paths: str, env: dict[str, str] | None = None) -> None:
+    arguments = session.posargs or present(session, *paths)
+    if not arguments:
+        session.skip(f"none of {', '.join(paths)} is there yet")
+    try:
+        session.run("pytest", *arguments, env=env)
+    except CommandFailed:
+        session.error(f"to repeat this run: {repeat_command(session, arguments)}")
+
+
+def present(session: nox.Session, *paths: str) -> list[str]:
+    """The paths that exist; each one that does not is named."""
+    for path in paths:
+        if not (ROOT / path).exists():
+            session.warn(f"{path} is not there")
+    return [path for path in paths if (ROOT / path).exists()]
+
+
+def repeat_command(session: nox.Session, arguments: list[str]) -> str:
+    """-R keeps the environment, and with it the very versions that failed."""
+    return shlex.join(["nox", "-R", "-s", session.name, "--", *arguments])
