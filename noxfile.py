@@ -119,5 +119,6 @@ def present(session: nox.Session, *paths: str) -> list[str]:
 
 
 def repeat_command(session: nox.Session, arguments: list[str]) -> str:
-    """-R keeps the environment, and with it the very versions that failed."""
-    return shlex.join(["nox", "-R", "-s", session.name, "--", *arguments])
+    """Not with nox -R: that would leave the package as it was installed, whatever was mended since."""
+    ci = "BRIDGEIO_CI=1 " if IN_CI else ""
+    return ci + shlex.join(["nox", "-s", session.name, "--", *arguments])
