@@ -68,11 +68,11 @@ sys.exit(f"not alone here: {present}" if present else 0)
 def house(session: nox.Session) -> None:
     """Style, types and layers."""
     install(session, "test")
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
-    session.run("mypy")
-    session.run("pyright")
-    session.run("lint-imports", "--no-cache")
+    session.install("pyright[nodejs]")  # pyright runs on Node.js, which not every machine has
+    checks = ["ruff check .", "ruff format --check .", "mypy", "pyright", "lint-imports --no-cache --no-logo"]
+    failed = [check for check in checks if not passes(session, check)]
+    if failed:
+        session.error(f"failed: {', '.join(failed)}; to repeat this run: {repeat_command(session)}")
 
 
 @nox.session(python=FIRST_PYTHON)
@@ -107,7 +107,16 @@ def run_pytest(session: nox.Session, *paths: str, env: dict[str, str] | None = N
     try:
         session.run("pytest", *arguments, env=env)
     except CommandFailed:
-        session.error(f"to repeat this run: {repeat_command(session, arguments)}")
+        session.error(f"to repeat this run: {repeat_command(session, *arguments)}")
+
+
+def passes(session: nox.Session, command: str) -> bool:
+    """Whether a check passes. One that fails does not hide what the next one would say."""
+    try:
+        session.run(*shlex.split(command))
+    except CommandFailed:
+        return False
+    return True
 
 
 def present(session: nox.Session, *paths: str) -> list[str]:
@@ -118,7 +127,7 @@ def present(session: nox.Session, *paths: str) -> list[str]:
     return [path for path in paths if (ROOT / path).exists()]
 
 
-def repeat_command(session: nox.Session, arguments: list[str]) -> str:
+def repeat_command(session: nox.Session, *arguments: str) -> str:
     """Not with nox -R: that would leave the package as it was installed, whatever was mended since."""
     ci = "BRIDGEIO_CI=1 " if IN_CI else ""
-    return ci + shlex.join(["nox", "-s", session.name, "--", *arguments])
+    return ci + shlex.join(["nox", "-s", session.name, *(["--", *arguments] if arguments else [])])
