@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from checkout import ROOT, declared, declared_packages, package_folder, python_files, relative, written_packages
+from checkout import ROOT, package_folder, python_files, relative, written_packages
 from fresh import Distributions, Environment
 
 pytestmark = pytest.mark.timeout(140)  # a build makes environments of its own and fetches setuptools
@@ -82,14 +82,11 @@ def test_an_editable_install_works(clean_copy: Path, tmp_path: Path) -> None:
 
 
 def files_to_ship() -> set[str]:
-    """What setup.cfg and the disk together say should be in a wheel."""
-    return {f"{package.replace('.', '/')}/{name}" for package in declared_packages() for name in files_of(package)}
-
-
-def files_of(package: str) -> set[str]:
-    modules = {file.name for file in package_folder(package).glob("*.py")}
-    data = {name.strip() for line in declared("options.package_data", package) for name in line.split(",")}
-    return modules | data
+    """Every file of the packages in the two source roots, by the name it has in a wheel."""
+    core = (ROOT / "bridgeio").rglob("*")
+    adapters = (ROOT / "adapters").glob("bridgeio_*/**/*")
+    files = {file.relative_to(ROOT).as_posix() for file in (*core, *adapters) if file.is_file()}
+    return {name.removeprefix("adapters/") for name in files if "__pycache__" not in name}
 
 
 def names_in_wheel(wheel: Path) -> list[str]:

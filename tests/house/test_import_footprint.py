@@ -13,7 +13,7 @@ from fresh import run_isolated
 FRAMEWORKS = {"asyncio", "uvloop", "trio", "tornado", "twisted", "gevent", "curio", "anyio"}
 
 # The parts of the standard library that the core may load, with what they load themselves.
-ALLOWED: set[str] = set()
+ALLOWED = {"__future__", "collections"}
 
 LOADED = """
 import json
