@@ -1,0 +1,136 @@
+"""Every error that bridgeio raises itself, and the one place where system errors get their words.
+
+Rule 1: the same failure is the same class on every adapter.
+Rule 2: a message says what was tried, with whom, and what to do where there is something to do.
+Rule 3: an ``OSError`` of the system keeps its class and ``errno``; the original is the ``__cause__``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "AdapterError",
+    "BackendBusyError",
+    "BackendNotFoundError",
+    "BackendNotInstalledError",
+    "BusyError",
+    "ConnectError",
+    "IncompleteReadError",
+    "LimitOverrunError",
+    "NoBackendError",
+    "SharedBetweenRunsError",
+    "StreamClosedError",
+    "TruncatedStreamError",
+    "WriteBufferFullError",
+    "describe",
+    "show_address",
+]
+
+
+class NoBackendError(RuntimeError):
+    """A bridgeio call was made where no framework is running that could carry it."""
+
+
+class BackendNotFoundError(LookupError):
+    """No adapter of that name is known."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class BackendNotInstalledError(ImportError):
+    """The adapter is known, the framework that it adapts is not installed."""
+
+
+class BackendBusyError(RuntimeError):
+    """The framework is already running here, and cannot run a second time at once."""
+
+
+class AdapterError(RuntimeError):
+    """An adapter does not keep the contract: a wrong version, or a missing part."""
+
+
+class BusyError(RuntimeError):
+    """Another task is in the middle of the same operation on the same object."""
+
+
+class StreamClosedError(ConnectionError):
+    """The stream was used after this side closed or aborted it."""
+
+
+class IncompleteReadError(EOFError):
+    """The peer ended the stream before the bytes asked for had come.
+
+    :ivar partial: the bytes that did come; they are taken from the stream.
+    :ivar expected: how many bytes were asked for, or ``None`` for a separator.
+    """
+
+    def __init__(self, partial: bytes, expected: int | None) -> None:
+        wanted = "the separator" if expected is None else f"{expected} bytes"
+        super().__init__(f"the peer ended the stream after {len(partial)} bytes, before {wanted}")
+        self.partial = partial
+        self.expected = expected
+
+    def __reduce__(self) -> tuple[type, tuple[bytes, int | None]]:
+        return type(self), (self.partial, self.expected)
+
+
+class LimitOverrunError(ValueError):
+    """The separator did not come within the stream's limit; the bytes stay in the stream.
+
+    :ivar consumed: how many buffered bytes certainly do not begin a separator.
+    """
+
+    def __init__(self, message: str, consumed: int) -> None:
+        super().__init__(message)
+        self.consumed = consumed
+
+    def __reduce__(self) -> tuple[type, tuple[str, int]]:
+        return type(self), (self.args[0], self.consumed)
+
+
+class WriteBufferFullError(BufferError):
+    """More bytes would wait than ``write_limit`` allows; nothing of this write was taken."""
+
+
+class TruncatedStreamError(EOFError):
+    """The connection ended without the closing message that its protocol asks for."""
+
+
+class SharedBetweenRunsError(RuntimeError):
+    """An object with live waiters or an owner in one run was used in another."""
+
+
+class ConnectError(ConnectionError):
+    """No address of the host could be connected to.
+
+    :ivar errors: one ``(address, exception)`` for each address that was tried, in that order.
+    """
+
+    def __init__(self, message: str, errors: Sequence[tuple[object, OSError]] = ()) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)
+
+
+def describe(error: OSError, operation: str, where: object = None) -> OSError:
+    """The same class and ``errno`` with a message that names the operation and the address."""
+    reason = error.strerror or str(error) or type(error).__name__
+    place = "" if where in (None, "", ()) else f" {show_address(where)}"
+    message = f"{reason} ({operation}{place})"
+    if error.errno is None:
+        better = type(error)(message)
+    else:
+        better = type(error)(error.errno, message)
+    better.__cause__ = error
+    return better
+
+
+def show_address(address: object) -> str:
+    """A socket address as people write it: ``host:port``, ``[host]:port`` or a path."""
+    if isinstance(address, tuple) and len(address) >= 2:
+        host, port = address[0], address[1]
+        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+    if isinstance(address, bytes):
+        return repr(address)
+    return str(address) if address else "an unnamed socket"
