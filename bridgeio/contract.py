@@ -1,0 +1,382 @@
+"""What an adapter has to bring. This file is the whole contract; a stranger can work from it alone.
+
+Four things, from the outside in:
+
+* `Adapter` describes a framework without importing it: names, requirements, capabilities.
+* `Backend` starts the framework, or finds out that it is running around the caller.
+* `Host` is one running loop (reactor, hub, scheduler): a clock, timers, descriptors, tasks.
+* `Task` is one strand of execution. All waiting in bridgeio goes through `Task.park`.
+
+Rule 1: the core calls a `Host` and a `Task` from the host's own thread only; the one exception is
+`Host.call_soon_threadsafe`.
+Rule 2: a park ends exactly once. `wake()` first means that the wait succeeded, whatever is cancelled
+afterwards; a cancel first means that ``abort()`` is asked whether the wait can be taken back.
+Rule 3: what a framework cannot keep is declared in `Capabilities`, never passed over in silence.
+Rule 4: new methods come with a default, and raise the minor number of `CONTRACT`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from bridgeio.cancellation import Scope
+from bridgeio.errors import AdapterError
+from bridgeio.limits import BUDGET
+from bridgeio.poller import Poller
+from bridgeio.timers import Handle, Timers
+
+__all__ = [
+    "BUDGET",
+    "CONTRACT",
+    "CURRENT",
+    "Adapter",
+    "AddressInfo",
+    "Backend",
+    "Capabilities",
+    "Handle",
+    "Host",
+    "Main",
+    "NativeGroup",
+    "NativeScope",
+    "Poller",
+    "Probe",
+    "Scope",
+    "Task",
+    "Timers",
+    "never",
+]
+
+CONTRACT = (1, 0)
+
+T = TypeVar("T")
+Main = Callable[[], Coroutine[Any, Any, T]]
+AddressInfo = tuple[int, int, int, str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """Promises that not every framework can keep. ``False`` needs a reason in ``reasons``."""
+
+    native_await: bool = True
+    """A task may await the framework's own awaitables (or block in its own calls) beside ours."""
+    native_await_cancelled: bool = True
+    """A scope can end such a wait."""
+    native_tasks: bool = True
+    """bridgeio's functions work when called directly in a task that the framework itself started."""
+    native_cancel: bool = True
+    """The framework's own way to cancel a task passes through our waits as what it is."""
+    parallel_runs: bool = True
+    """Two threads may be inside `bridgeio.run` on this backend at once."""
+    cancel_name_resolution: bool = True
+    """A scope can end a wait for the name service at once."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def lacking(self) -> dict[str, str]:
+        """The promises not kept, each with its reason."""
+        names = [name for name in self.__slots__ if name != "reasons"]
+        return {name: self.reasons.get(name, "no reason given") for name in names if not getattr(self, name)}
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One way to see that the caller is inside a framework.
+
+    :ivar rank: probes are asked in this order; see `bridgeio.registry` for the ranks in use.
+    :ivar inside: must be cheap, must import nothing, and must not remember an answer.
+    """
+
+    rank: int
+    inside: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """A framework, described without importing it. This is what the entry point names.
+
+    :ivar name: what users write as ``backend=``.
+    :ivar framework: the distribution's name for people, such as ``Trio``.
+    :ivar requires: top-level modules that must be importable.
+    :ivar install: the requirement that brings them, such as ``bridgeio[trio]``.
+    :ivar load: imports the framework and returns the backend; called once.
+    """
+
+    name: str
+    framework: str
+    requires: tuple[str, ...]
+    install: str
+    load: Callable[[], Backend]
+    probes: tuple[Probe, ...] = ()
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    contract: tuple[int, int] = CONTRACT
+
+
+class Backend(ABC):
+    """A framework that has been imported."""
+
+    name: str
+
+    @abstractmethod
+    def run(self, main: Main[T], options: Mapping[str, object]) -> T:
+        """Starts the framework, runs ``main()`` as a task in it, leaves it, and returns the result.
+
+        May be called again and again in one process. Every task has ended and every descriptor is
+        closed when it returns. KeyboardInterrupt and SystemExit come out.
+
+        :raises TypeError: for an option it does not know.
+        :raises BackendBusyError: if the framework cannot run here now.
+        """
+
+    @abstractmethod
+    def current_task(self) -> Task:
+        """The task that calls this: ours, or a record for one that the framework started.
+
+        Asked only after a probe said yes. The same native task must get the same record as long as
+        it lives, for the record carries its scopes.
+
+        :raises NoBackendError: if the caller cannot wait (a callback outside any task).
+        """
+
+    def block(self, coro: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine from synchronous code inside this framework, and returns its result.
+
+        Only where a wait blocks nobody else: in a thread, in a greenlet.
+
+        :raises RuntimeError: elsewhere.
+        """
+        coro.close()
+        raise RuntimeError(
+            f"blocking() would stop the {self.name} loop that is running in this thread: "
+            "await the function, or call it in a worker thread (to_thread)"
+        )
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """The framework's name and version, and of what else decides how it behaves."""
+
+
+class Host(ABC):
+    """One running loop. The base class owns what every loop of ours has: a poller and timers.
+
+    :ivar backend: the name under which `current_backend` reports it.
+    :ivar lingering: writers that were closed and still flush.
+    :cvar cancelled_class: the exception class that means "cancelled" here, by a scope or natively.
+    :cvar native_scopes: whether `open_scope` and `open_group` are to be asked.
+    """
+
+    backend: str
+    cancelled_class: ClassVar[type[BaseException]]
+    native_scopes: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self.timers = Timers(self.now, self.call_at)
+        self.lingering: set[Any] = set()
+        self._poller: Poller | None = None
+        self._watched: Handle | None = None
+
+    # Required
+
+    @abstractmethod
+    def now(self) -> float:
+        """Seconds on the host's monotonic clock; any thread may ask."""
+
+    @abstractmethod
+    def call_at(self, when: float, callback: Callable[[], None]) -> Handle:
+        """Calls back once at that time or soon after. Not promised: an order among equals.
+
+        A cancelled task does not take the callback with it; the handle's ``cancel()`` does.
+        """
+
+    @abstractmethod
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> object:
+        """Calls back in the host's thread, soon, also when the host is asleep. Any thread may call.
+
+        :raises RuntimeError: if the host has ended.
+        """
+
+    @abstractmethod
+    def watch(
+        self, fd: int, on_readable: Callable[[], object], on_writable: Callable[[], object] | None = None
+    ) -> Handle:
+        """Calls back as long as the descriptor is readable (writable); ``cancel()`` ends it.
+
+        The poller needs one watch for all sockets. Not promised: that it is edge-triggered.
+        """
+
+    @abstractmethod
+    def spawn(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> Task:
+        """Starts a task that runs ``coro`` in a copy of the caller's context, and returns at once.
+
+        ``scope`` is the task's root in the cancellation tree: set its ``task``, make it the task's
+        ``scope``, set `CURRENT` in the task's context. The coroutine is always started, also when
+        the scope is cancelled by then. It handles its own errors: what still comes out of it is a
+        cancellation, or a bug to report as the framework reports such.
+        """
+
+    # Optional: each has a default
+
+    def poller(self) -> Poller:
+        """The private poller, made and watched at its first use."""
+        if self._poller is None or self._watched is None:
+            from bridgeio.poller import new_poller
+            from bridgeio.watching import WatchingPoller
+
+            self._poller = new_poller(self.call_soon_threadsafe) or WatchingPoller(self)
+            self._watched = self._poller.watched_by(self)
+        return self._poller
+
+    def open_scope(self, deadline: float, shield: bool) -> NativeScope:
+        """A scope of the framework's own to stand under a `CancelScope`."""
+        raise AdapterError(f"{self.backend} declares native_scopes and does not open one")
+
+    def open_group(self) -> NativeGroup:
+        """A task group of the framework's own to stand under a `TaskGroup`."""
+        raise AdapterError(f"{self.backend} declares native_scopes and does not open a group")
+
+    def effective_deadline(self) -> float:
+        """The calling task's earliest deadline, where the scopes are native."""
+        raise AdapterError(f"{self.backend} declares native_scopes and does not tell their deadline")
+
+    async def resolve(self, host: str | None, port: int | str | None, family: int, flags: int) -> list[AddressInfo]:
+        """Asks the name service for stream addresses, without holding up others.
+
+        A cancel gives the answer up; the thread that asks ends by itself.
+
+        :raises socket.gaierror: as `socket.getaddrinfo`.
+        """
+        from bridgeio.resolver import resolve_in_thread
+
+        return await resolve_in_thread(self, host, port, family, flags)
+
+    def close(self) -> None:
+        """Ends the watch, then the poller, and takes back every timer."""
+        self.timers.close()
+        poller, self._poller = self._poller, None
+        watched, self._watched = self._watched, None
+        if watched is not None:
+            watched.cancel()
+        if poller is not None:
+            poller.abandon()
+
+
+def never() -> bool:
+    """The ``abort`` of a wait that cannot be taken back."""
+    return False
+
+
+class Task:
+    """One strand of execution, and all that the core keeps for it.
+
+    :ivar scope: the innermost cancel scope.
+    :ivar abort: set while, and only while, the task is parked; see `park`.
+    :ivar failing: the task was woken to raise its cancellation.
+    :ivar budget: operations left before the task gives way to others.
+    :ivar kept: a native cancellation came during a wait that could not be taken back; see `park`.
+    """
+
+    __slots__ = ("__weakref__", "abort", "budget", "failing", "host", "kept", "name", "scope")
+
+    def __init__(self, host: Any, name: str, scope: Scope) -> None:
+        self.host = host
+        self.name = name
+        self.scope = scope
+        self.abort: Callable[[], bool] | None = None
+        self.failing = False
+        self.kept = False
+        self.budget = BUDGET
+        scope.task = self
+
+    # Required
+
+    @property
+    def thread(self) -> int:
+        """The thread that runs a step of this task right now, else 0.
+
+        `current_task` compares it with the caller's: `CURRENT` alone would lie in callbacks and in
+        foreign child tasks, which inherit the context.
+        """
+        raise NotImplementedError
+
+    def park(self, abort: Callable[[], bool]) -> Any:
+        """An awaitable that ends at `wake`. Called by the task itself, and awaited at once.
+
+        It does not look whether the scope is cancelled: who parks has looked. When a cancel comes,
+        ``abort()`` either takes the wait back and says ``True``, and the park raises the host's
+        cancelled class (or passes a native cancellation on), or it says ``False`` and the park goes
+        on; a native cancellation is then kept, and raised at the task's next wait.
+        It also gives the task a new budget.
+        """
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        """Ends the park. Does nothing if the task is not parked. Only from the host's thread."""
+        raise NotImplementedError
+
+    def interrupt(self) -> bool:
+        """Ends the wait in an awaitable of the host's, if the task is in one; says whether it was."""
+        raise NotImplementedError
+
+    def give_way(self) -> Any:
+        """An awaitable: others have a turn, then the task goes on with a new budget. It cannot be
+        cancelled, because it comes after work that must not be lost."""
+        raise NotImplementedError
+
+    # The same everywhere but on hosts with scopes of their own
+
+    def wake_cancelled(self) -> None:
+        """Ends the park with a cancellation; ``abort()`` has said ``True``."""
+        self.failing = True
+        self.wake()
+
+    async def checkpoint_if_cancelled(self) -> None:
+        """Raises the host's cancelled class if the task's scope is cancelled."""
+        if self.scope.cancelled:
+            raise self.cancellation()
+
+    def cancellation(self) -> BaseException:
+        """A new exception of the host's cancelled class; from now on the task has heard of it."""
+        self.failing = False
+        self.scope.edge = True
+        error: BaseException = self.host.cancelled_class()
+        return error
+
+    async def raise_kept(self) -> None:
+        """Raises the native cancellation that was kept; asked only when ``kept`` is set."""
+        self.kept = False
+
+    def forgive(self) -> None:
+        """The scope that ended a native wait of this task is being left: nothing native is owed."""
+
+    def is_ours(self, error: BaseException) -> bool:
+        """Whether a scope of ours caused this cancellation, and not the framework's own way."""
+        return isinstance(error, self.host.cancelled_class)
+
+
+class NativeScope(Protocol):
+    """What `Host.open_scope` returns: a scope of the framework's own behind these names."""
+
+    deadline: float
+    shield: bool
+
+    def __enter__(self) -> object: ...
+    def __exit__(self, *exc: Any) -> bool | None: ...
+    def cancel(self, reason: str | None) -> None: ...
+    @property
+    def cancel_called(self) -> bool: ...
+    @property
+    def cancelled_caught(self) -> bool: ...
+
+
+class NativeGroup(Protocol):
+    """What `Host.open_group` returns. Its children must be `Task` records too."""
+
+    async def __aenter__(self) -> NativeScope: ...
+    async def __aexit__(self, *exc: Any) -> bool | None: ...
+    def start_soon(self, function: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...], name: str) -> None: ...
+    async def start(self, function: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...], name: str) -> Any: ...
+
+
+CURRENT: contextvars.ContextVar[Task | None] = contextvars.ContextVar("bridgeio_task", default=None)

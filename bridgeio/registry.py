@@ -1,0 +1,182 @@
+"""Which adapters there are, and which world the caller is in.
+
+The question is asked again at each entry, in a fixed order, and never answered from memory: one
+process may use several frameworks. The ranks of the probes are that order:
+
+====  =======================================================
+   0  a task of ours that is running in this thread (no probe)
+  10  a Trio task
+  20  an asyncio task: Tornado's (20), uvloop's (21), asyncio's (22)
+  30  Twisted is running, and this is its I/O thread
+  40  an asyncio loop, outside any task
+  50  a greenlet, other than the hub's, with a live hub
+  60  adapters of third parties, unless they choose otherwise
+====  =======================================================
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from _thread import get_ident
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import entry_points
+
+from bridgeio.contract import CONTRACT, CURRENT, Adapter, Backend, Host, Task
+from bridgeio.errors import AdapterError, BackendNotFoundError, BackendNotInstalledError, NoBackendError
+
+__all__ = [
+    "adapter",
+    "available_backends",
+    "backend",
+    "current_backend",
+    "current_host",
+    "current_task",
+    "is_installed",
+    "known_backends",
+    "surrounding_backend",
+]
+
+ENTRY_POINTS = "bridgeio.adapters"
+
+# Also without their entry points, which vanish in frozen programs.
+FIRST_PARTY = {
+    "asyncio": "bridgeio_asyncio:ADAPTER",
+    "uvloop": "bridgeio_asyncio:UVLOOP",
+    "trio": "bridgeio_trio:ADAPTER",
+    "tornado": "bridgeio_tornado:ADAPTER",
+    "twisted": "bridgeio_twisted:ADAPTER",
+    "gevent": "bridgeio_gevent:ADAPTER",
+    "threads": "bridgeio_threads:ADAPTER",
+}
+
+
+def current_task() -> Task:
+    """The task that calls this.
+
+    :raises NoBackendError: outside any framework, and in callbacks, which cannot wait.
+    """
+    task = CURRENT.get()
+    if task is not None and task.thread == get_ident():
+        return task
+    return _detect()
+
+
+def current_host() -> Host:
+    host: Host = current_task().host
+    return host
+
+
+def current_backend() -> str:
+    """The name of the backend that carries the calling task.
+
+    :raises NoBackendError: outside any framework.
+    """
+    return current_host().backend
+
+
+def known_backends() -> tuple[str, ...]:
+    """The names of all adapters, first-party and installed, whether or not they can be used."""
+    return tuple(_adapters())
+
+
+def available_backends() -> tuple[str, ...]:
+    """The names of the adapters whose framework is installed."""
+    return tuple(name for name in known_backends() if is_installed(name))
+
+
+def is_installed(name: str) -> bool:
+    return not _missing(adapter(name))
+
+
+@cache
+def adapter(name: str) -> Adapter:
+    """The description of a backend.
+
+    :raises BackendNotFoundError: with the names that are known.
+    """
+    try:
+        target = _adapters()[name]
+    except (KeyError, TypeError):
+        known = ", ".join(known_backends())
+        raise BackendNotFoundError(f"there is no backend called {name!r}; known: {known}") from None
+    module, _, attribute = target.partition(":")
+    described = getattr(importlib.import_module(module), attribute, None)
+    if not isinstance(described, Adapter):
+        raise AdapterError(f"{target} (backend {name!r}) is not a bridgeio.contract.Adapter")
+    _check_contract(described)
+    return described
+
+
+@cache
+def backend(name: str) -> Backend:
+    """The backend itself, with its framework imported.
+
+    :raises BackendNotFoundError: with the names that are known.
+    :raises BackendNotInstalledError: with the command that installs it.
+    """
+    described = adapter(name)
+    missing = _missing(described)
+    if missing:
+        raise BackendNotInstalledError(
+            f"backend {name!r} needs {described.framework} ({', '.join(missing)} cannot be imported); "
+            f'install it with: pip install "{described.install}"',
+            name=missing[0],
+        )
+    return described.load()
+
+
+@cache
+def _adapters() -> dict[str, str]:
+    found = dict(FIRST_PARTY)
+    for entry in entry_points(group=ENTRY_POINTS):
+        found.setdefault(entry.name, entry.value)
+    return {name: target for name, target in found.items() if _exists(target.partition(":")[0])}
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _missing(described: Adapter) -> list[str]:
+    return [module for module in described.requires if not _exists(module)]
+
+
+def _check_contract(described: Adapter) -> None:
+    major, minor = described.contract
+    if major != CONTRACT[0] or minor > CONTRACT[1]:
+        raise AdapterError(
+            f"adapter {described.name!r} was written for contract {major}.{minor}, "
+            f"this bridgeio has {CONTRACT[0]}.{CONTRACT[1]}; install versions that fit"
+        )
+
+
+def surrounding_backend() -> Backend | None:
+    """The backend of the world that the caller is in, also where it cannot wait; else ``None``."""
+    task = CURRENT.get()
+    if task is not None and task.thread == get_ident():
+        return backend(task.host.backend)
+    for name, inside in _probes():
+        if inside():
+            return backend(name)
+    return None
+
+
+def _detect() -> Task:
+    around = surrounding_backend()
+    if around is not None:
+        return around.current_task()
+    raise NoBackendError(
+        "no framework is running here: start one with bridgeio.run(function, backend=...), "
+        "or call bridgeio.blocking(function) from synchronous code"
+    )
+
+
+@cache
+def _probes() -> list[tuple[str, Callable[[], bool]]]:
+    ranked = [(probe.rank, name, probe.inside) for name in known_backends() for probe in adapter(name).probes]
+    return [(name, inside) for _, name, inside in sorted(ranked, key=lambda row: row[:2])]
