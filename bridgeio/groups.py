@@ -1,0 +1,286 @@
+"""Task groups: children that never outlive their block, with AnyIO's names and meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from inspect import iscoroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, TypeVarTuple, overload
+
+from bridgeio.cancellation import Scope, move, refresh
+from bridgeio.contract import never
+from bridgeio.registry import current_task
+from bridgeio.scopes import CancelScope
+
+if TYPE_CHECKING:
+    from bridgeio.contract import NativeGroup, Task
+
+__all__ = ["TASK_STATUS_IGNORED", "TaskGroup", "TaskStatus", "create_task_group", "name_of"]
+
+T_contra = TypeVar("T_contra", contravariant=True)
+Args = TypeVarTuple("Args")
+AsyncFunction = Callable[..., Coroutine[Any, Any, Any]]
+
+
+class TaskStatus(Protocol[T_contra]):
+    """What `TaskGroup.start` passes as ``task_status``."""
+
+    @overload
+    def started(self: TaskStatus[None]) -> None: ...
+    @overload
+    def started(self, value: T_contra) -> None: ...
+
+
+class _Ignored:
+    def started(self, value: object = None) -> None:
+        """The function was called directly: nobody waits to hear that it started."""
+
+
+TASK_STATUS_IGNORED: TaskStatus[Any] = _Ignored()
+
+
+def create_task_group() -> TaskGroup:
+    """A new `TaskGroup`, to be entered with ``async with``."""
+    return TaskGroup()
+
+
+class TaskGroup:
+    """Runs functions as tasks of their own, and ends when all of them have ended.
+
+    One failure cancels the others; every failure comes out in one `ExceptionGroup`; cancellations
+    never do. A group that is itself cancelled still waits for its children.
+
+    :ivar cancel_scope: the scope around the block and all children.
+    """
+
+    def __init__(self) -> None:
+        self.cancel_scope = CancelScope()
+        self._children: set[Task] = set()
+        self._errors: list[BaseException] = []
+        self._host_task: Task | None = None
+        self._native: NativeGroup | None = None
+        self._open = False
+
+    async def __aenter__(self) -> TaskGroup:
+        task = current_task()
+        if task.scope.cancelled:
+            await task.checkpoint_if_cancelled()
+        if self._host_task is not None:
+            raise RuntimeError("this TaskGroup was entered before; make a new one for each block")
+        self._host_task = task
+        if task.host.native_scopes:
+            self._native = task.host.open_group()
+            self.cancel_scope.adopt_native(task.host, await self._native.__aenter__())
+        else:
+            self.cancel_scope.__enter__()
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if self._native is not None:
+            try:
+                return bool(await self._native.__aexit__(kind, error, trace))
+            finally:
+                self._open = False
+                self.cancel_scope.settle()
+        return await self._join(error)
+
+    def start_soon(
+        self, function: Callable[[*Args], Coroutine[Any, Any, Any]], *args: *Args, name: object = None
+    ) -> None:
+        """Starts ``function(*args)`` as a child, and returns at once.
+
+        :raises TypeError: if calling the function does not give a coroutine.
+        :raises RuntimeError: if the group is not open.
+        """
+        self._check_open()
+        label = name_of(function, name)
+        if self._native is not None:
+            self._native.start_soon(function, args, label)
+        else:
+            self._spawn(as_coroutine(function, *args), label, None)
+
+    async def start(self, function: AsyncFunction, *args: object, name: object = None) -> Any:
+        """Starts a child and waits until it says ``task_status.started(value)``; returns that value.
+
+        Cancelling this wait cancels the child, and waits for its end. A child that fails before it
+        has started raises here, and leaves the group alone.
+
+        :raises RuntimeError: if the child ends without having said so.
+        """
+        self._check_open()
+        label = name_of(function, name)
+        if self._native is not None:
+            return await self._native.start(function, args, label)
+        task = current_task()
+        if task.scope.cancelled:
+            await task.checkpoint_if_cancelled()
+        start = _Start(self, task, label)
+        coro = as_coroutine(function, *args, task_status=start)
+        start.child = self._spawn(coro, label, start)
+        return await start.wait()
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise RuntimeError("this TaskGroup is not open: enter it with `async with`, and start tasks inside the block")
+
+    def _spawn(self, coro: Coroutine[Any, Any, Any], name: str, start: _Start | None) -> Task:
+        assert self._host_task is not None
+        parent = self.cancel_scope if start is None else start.scope
+        scope = Scope(parent)
+        child: Task = self._host_task.host.spawn(self._run_child(coro, scope, start), name, scope)
+        self._children.add(child)
+        return child
+
+    async def _run_child(self, coro: Coroutine[Any, Any, Any], scope: Scope, start: _Start | None) -> None:
+        task = scope.task
+        assert task is not None
+        try:
+            await coro
+        except BaseException as error:
+            self._child_failed(error, start)
+        finally:
+            scope.unlink()
+            self._children.discard(task)  # type: ignore[arg-type]
+            if start is not None:
+                start.child_ended()
+            if not self._children and self._host_task is not None:
+                self._wake_if_joining(self._host_task)
+
+    def _child_failed(self, error: BaseException, start: _Start | None) -> None:
+        assert self._host_task is not None
+        if isinstance(error, self._host_task.host.cancelled_class):
+            raise error
+        if start is not None and not start.has_started:
+            start.error = error
+            return
+        self._errors.append(error)
+        if not self.cancel_scope.cancel_called:
+            self.cancel_scope.cancel()
+
+    def _wake_if_joining(self, task: Task) -> None:
+        if task.abort == self._cancel_and_stay:
+            task.wake()
+
+    def _cancel_and_stay(self) -> bool:
+        """The abort of the group's own wait: children hear of it, and are waited for all the same."""
+        if not self.cancel_scope.cancel_called:
+            self.cancel_scope.cancel()
+        return False
+
+    async def _join(self, error: BaseException | None) -> bool:
+        task = self._host_task
+        assert task is not None
+        scope = self.cancel_scope
+        cancelled_class = task.host.cancelled_class
+        if error is not None:
+            if not isinstance(error, cancelled_class):
+                self._errors.append(error)
+            if not scope.cancel_called:
+                scope.cancel()
+        while self._children:
+            await task.park(self._cancel_and_stay)
+        self._open = False
+        if not self._errors:
+            return await self._leave_quietly(task, error)
+        failures = BaseExceptionGroup("unhandled errors in a TaskGroup", self._errors)
+        self._errors = []
+        try:
+            scope.__exit__(type(failures), failures, None)
+            raise failures
+        finally:
+            del failures, error
+
+    async def _leave_quietly(self, task: Task, error: BaseException | None) -> bool:
+        """No failure: only a cancellation may be on its way, from inside the block or out of it."""
+        absorbed = self.cancel_scope.__exit__(type(error) if error else None, error, None)
+        if error is None and task.scope.cancelled:
+            await task.checkpoint_if_cancelled()
+        return absorbed
+
+
+class _Start(Generic[T_contra]):
+    """The wait of one `TaskGroup.start`, and the ``task_status`` of its child.
+
+    Until the child has started it stands below a scope of its own inside the caller's, so that a
+    cancel of the caller reaches it; then it moves to the group.
+    """
+
+    def __init__(self, group: TaskGroup, caller: Task, name: str) -> None:
+        self.scope = Scope(caller.scope)
+        self.child: Task | None = None
+        self.error: BaseException | None = None
+        self.has_started = False
+        self._ended = False
+        self._group = group
+        self._caller = caller
+        self._name = name
+        self._value: Any = None
+
+    def started(self, value: Any = None) -> None:
+        if self.has_started:
+            raise RuntimeError("task_status.started() was called twice")
+        self.has_started = True
+        self._value = value
+        self._move_to_group()
+        self._wake()
+
+    def child_ended(self) -> None:
+        self._ended = True
+        if not self.has_started:
+            self._wake()
+
+    async def wait(self) -> Any:
+        while not (self.has_started or self._ended):
+            await self._caller.park(self._abort)
+        self.scope.unlink()
+        if self.has_started:
+            return self._value
+        if self.error is not None:
+            try:
+                raise self.error
+            finally:
+                self.error = None
+        await self._caller.checkpoint_if_cancelled()
+        raise RuntimeError(f"{self._name} ended without calling task_status.started()")
+
+    def _wake(self) -> None:
+        if self._caller.abort == self._abort:
+            self._caller.wake()
+
+    def _abort(self) -> bool:
+        """The caller is cancelled natively: the child hears of it, and is waited for."""
+        if not self.scope.cancel_called:
+            self.scope.cancel_called = True
+            refresh(self.scope)
+        return False
+
+    def _move_to_group(self) -> None:
+        for root in list(self.scope.children):
+            move(root, self._group.cancel_scope)
+
+
+def name_of(function: object, name: object = None) -> str:
+    """What a task is called when nobody named it: where its function was defined."""
+    if name is not None:
+        return str(name)
+    module = getattr(function, "__module__", None)
+    label = getattr(function, "__qualname__", None) or repr(function)
+    return f"{module}.{label}" if module else str(label)
+
+
+def as_coroutine(function: Callable[..., Any], *args: object, **kwargs: object) -> Coroutine[Any, Any, Any]:
+    """Calls the function, and refuses what is no coroutine with words that help."""
+    if iscoroutine(function):
+        function.close()
+        raise TypeError("a coroutine object was given where the async function itself is wanted: leave out the ()")
+    if not callable(function):
+        raise TypeError(f"an async function is wanted, not {function!r}")
+    coro = function(*args, **kwargs)
+    if not iscoroutine(coro):
+        raise TypeError(
+            f"{name_of(function)} is no async function: calling it gave {type(coro).__name__}, not a coroutine"
+        )
+    return coro

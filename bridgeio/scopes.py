@@ -1,0 +1,306 @@
+"""Cancel scopes and deadlines, with AnyIO's names and meaning."""
+
+from __future__ import annotations
+
+from math import inf
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from bridgeio.cancellation import Scope, redeliver, refresh
+from bridgeio.registry import current_host, current_task
+
+if TYPE_CHECKING:
+    from bridgeio.contract import Host, NativeScope, Task
+    from bridgeio.timers import Timer
+
+__all__ = [
+    "CancelScope",
+    "current_effective_deadline",
+    "current_time",
+    "fail_after",
+    "fail_at",
+    "get_cancelled_exc_class",
+    "move_on_after",
+    "move_on_at",
+    "sleep",
+    "sleep_forever",
+    "sleep_until",
+]
+
+
+class CancelScope(Scope):
+    """A block of code that can be cancelled as a whole, from inside, outside, or by a deadline.
+
+    Once it is cancelled, every wait inside raises the backend's cancelled class until the block is
+    left; the scope then absorbs that exception, and nothing else. A *shield* keeps the cancellation
+    of outer scopes out. Made in one task and entered in one; ``cancel()`` may be called by any task
+    of the run, before the scope is entered too.
+
+    :param deadline: seconds on `current_time`'s clock; infinity for none. May be moved at any time.
+    :param shield: may be changed at any time.
+    :ivar cancelled_caught: whether leaving the block absorbed the cancellation.
+    """
+
+    __slots__ = ("_by_hand", "_deadline", "_host", "_native", "_timer", "cancelled_caught")
+
+    def __init__(self, *, deadline: float = inf, shield: bool = False) -> None:
+        super().__init__()
+        self.shielded = shield
+        self.cancelled_caught = False
+        self._deadline = deadline
+        self._by_hand = False
+        self._host: Host | None = None
+        self._native: NativeScope | None = None
+        self._timer: Timer | None = None
+
+    def cancel(self, reason: str | None = None) -> None:
+        """Cancels the block. A second call tells a task that swallowed the first once more."""
+        self._by_hand = self._by_hand or not self.cancel_called
+        if self._native is not None:
+            self.cancel_called = True
+            self._native.cancel(reason)
+        elif self.cancel_called:
+            redeliver(self)
+        else:
+            self.cancel_called = True
+            refresh(self)
+
+    @property
+    def deadline(self) -> float:
+        return self._native.deadline if self._native is not None else self._deadline
+
+    @deadline.setter
+    def deadline(self, when: float) -> None:
+        self._deadline = when
+        if self._native is not None:
+            self._native.deadline = when
+        elif self._host is not None:
+            self._set_timer(self._host)
+
+    @property
+    def shield(self) -> bool:
+        return self._native.shield if self._native is not None else self.shielded
+
+    @shield.setter
+    def shield(self, value: bool) -> None:
+        self.shielded = value
+        if self._native is not None:
+            self._native.shield = value
+        else:
+            refresh(self)
+
+    def __enter__(self) -> CancelScope:
+        if self._host is not None:
+            raise RuntimeError("this CancelScope was entered before; make a new one for each block")
+        task = current_task()
+        self._host = host = task.host
+        if host.native_scopes:
+            self._enter_native(host.open_scope(self._deadline, self.shielded))
+        else:
+            self._enter_tree(task, host)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if self._native is not None:
+            return self._leave_native(kind, error, trace)
+        task = self._check_innermost()
+        rest = self._without_ours(task, error)
+        self._leave_tree(task)
+        if rest is error:
+            return False
+        self.cancelled_caught = True
+        if rest is not None:
+            raise rest
+        return True
+
+    def adopt_native(self, host: Host, native: NativeScope) -> None:
+        """Stands for a scope that the framework has entered already: a native group's own."""
+        self._host = host
+        self._native = native
+        native.deadline = self._deadline
+        native.shield = self.shielded
+        if self.cancel_called:
+            native.cancel(None)
+
+    def settle(self) -> None:
+        """Takes over what became of the native scope, which is left by now."""
+        assert self._native is not None
+        self.cancel_called = self._native.cancel_called
+        self.cancelled_caught = self._native.cancelled_caught
+
+    def _enter_tree(self, task: Task, host: Host) -> None:
+        parent = task.scope
+        self.task = task
+        self.link(parent)
+        self.edge = self.cancelled and parent.edge and not self.cancel_called
+        task.scope = self
+        if self._deadline != inf:
+            self._set_timer(host)
+
+    def _check_innermost(self) -> Task:
+        task = current_task()
+        if self.task is None:
+            raise RuntimeError("this CancelScope is not entered")
+        if task is not self.task or task.scope is not self:
+            raise RuntimeError(
+                "a CancelScope was left in another task than it was entered in, or before a scope inside it; "
+                "a scope that spans a yield in an async generator or a fixture can do that"
+            )
+        return task
+
+    def _leave_tree(self, task: Task) -> None:
+        parent = self.parent
+        assert parent is not None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        task.scope = parent
+        if self.edge:
+            if parent.cancelled:
+                parent.edge = True
+            else:
+                task.forgive()
+        self.unlink()
+
+    def _without_ours(self, task: Task, error: BaseException | None) -> BaseException | None:
+        parent = self.parent
+        if error is None or not self.cancelled or parent is None or parent.cancelled:
+            return error
+        if isinstance(error, BaseExceptionGroup):
+            return error.split(task.is_ours)[1]
+        return None if task.is_ours(error) else error
+
+    def _enter_native(self, native: NativeScope) -> None:
+        self._native = native
+        native.__enter__()
+        if self.cancel_called:
+            native.cancel(None)
+
+    def _leave_native(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        assert self._native is not None
+        try:
+            return bool(self._native.__exit__(kind, error, trace))
+        finally:
+            self.settle()
+
+    def _set_timer(self, host: Host) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.cancel_called or self._deadline == inf:
+            return
+        if self._deadline <= host.now():
+            self._expire()
+        else:
+            self._timer = host.timers.add(self._deadline, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self.cancel_called = True
+        refresh(self)
+
+
+class _FailScope(CancelScope):
+    """A scope whose deadline is an error."""
+
+    __slots__ = ()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        caught = super().__exit__(kind, error, trace)
+        if self.cancelled_caught and not self._by_hand:
+            raise TimeoutError("the deadline of fail_after() or fail_at() has passed") from error
+        return caught
+
+
+def move_on_after(delay: float | None, *, shield: bool = False) -> CancelScope:
+    """A scope that ends its block quietly after ``delay`` seconds; ``None`` means never."""
+    return CancelScope(deadline=_after(delay), shield=shield)
+
+
+def move_on_at(deadline: float, *, shield: bool = False) -> CancelScope:
+    """A scope that ends its block quietly at a time on `current_time`'s clock."""
+    return CancelScope(deadline=deadline, shield=shield)
+
+
+def fail_after(delay: float | None, *, shield: bool = False) -> CancelScope:
+    """A scope that ends its block with `TimeoutError` after ``delay`` seconds; ``None`` means never.
+
+    A block cancelled by hand before the deadline ends quietly.
+    """
+    return _FailScope(deadline=_after(delay), shield=shield)
+
+
+def fail_at(deadline: float, *, shield: bool = False) -> CancelScope:
+    """A scope that ends its block with `TimeoutError` at a time on `current_time`'s clock."""
+    return _FailScope(deadline=deadline, shield=shield)
+
+
+def current_time() -> float:
+    """Seconds on the backend's monotonic clock."""
+    return current_host().now()
+
+
+def current_effective_deadline() -> float:
+    """The earliest deadline that can cancel the calling task; minus infinity if it is cancelled."""
+    task = current_task()
+    if task.host.native_scopes:
+        deadline: float = task.host.effective_deadline()
+        return deadline
+    scope: Scope | None = task.scope
+    earliest = inf
+    while scope is not None:
+        if scope.cancel_called:
+            return -inf
+        if isinstance(scope, CancelScope):
+            earliest = min(earliest, scope.deadline)
+        scope = None if scope.shielded else scope.parent
+    return earliest
+
+
+def get_cancelled_exc_class() -> type[BaseException]:
+    """The class that means "cancelled" on the running backend. Catch it only to clean up, and raise it on."""
+    return current_host().cancelled_class
+
+
+async def sleep(delay: float) -> None:
+    """Waits that many seconds; zero or less gives way to others once. A cancel ends it at once."""
+    await sleep_until(current_time() + max(delay, 0.0))
+
+
+async def sleep_until(deadline: float) -> None:
+    """Waits until a time on `current_time`'s clock."""
+    task = current_task()
+    if task.scope.cancelled:
+        await task.checkpoint_if_cancelled()
+    host = task.host
+    if deadline <= host.now():
+        await task.give_way()
+    elif deadline == inf:
+        await task.park(_always)
+    else:
+        timer = host.timers.add(deadline, task.wake)
+
+        def abort() -> bool:
+            timer.cancel()
+            return True
+
+        await task.park(abort)
+
+
+async def sleep_forever() -> None:
+    """Waits until it is cancelled."""
+    await sleep_until(inf)
+
+
+def _always() -> bool:
+    return True
+
+
+def _after(delay: float | None) -> float:
+    return inf if delay is None else current_time() + delay
