@@ -1,0 +1,113 @@
+"""Bytes on their way in and out, moved a bounded number of times.
+
+Rule 1: what is taken from the front leaves a gap; the rest moves up only when the gap has grown to
+the size of the rest, so moving costs at most as much as was taken.
+Rule 2: a search that failed is not repeated over the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+__all__ = ["Bytes", "ReceiveBuffer", "SendBuffer"]
+
+Bytes = bytes | bytearray | memoryview
+
+
+class ReceiveBuffer:
+    """Bytes that have come and are not yet asked for.
+
+    :cvar storage: what holds them; a test puts a type here that counts what is copied.
+    :ivar size: how many there are.
+    """
+
+    storage: type[bytearray] = bytearray
+
+    __slots__ = ("_bytes", "_searched", "_separator", "_start", "size")
+
+    def __init__(self) -> None:
+        self._bytes = self.storage()
+        self._start = 0
+        self._searched = 0
+        self._separator = b""
+        self.size = 0
+
+    def append(self, data: Bytes) -> None:
+        self._bytes += data
+        self.size += len(data)
+
+    def take(self, count: int) -> bytes:
+        """The first ``count`` bytes, or all there are."""
+        start = self._start
+        with memoryview(self._bytes) as view:
+            data = bytes(view[start : start + count])
+        self._drop(len(data))
+        return data
+
+    def take_into(self, target: memoryview) -> int:
+        """Fills the start of ``target``; how many bytes that were."""
+        start = self._start
+        count = min(len(target), self.size)
+        with memoryview(self._bytes) as view:
+            target[:count] = view[start : start + count]
+        self._drop(count)
+        return count
+
+    def discard(self, count: int) -> None:
+        self._drop(min(count, self.size))
+
+    def find(self, separator: bytes) -> int:
+        """Where the separator begins, counted from the first byte, or -1."""
+        if separator != self._separator:
+            self._separator = separator
+            self._searched = 0
+        found = self._bytes.find(separator, self._start + self._searched)
+        if found >= 0:
+            return found - self._start
+        self._searched = max(0, self.size - len(separator) + 1)
+        return -1
+
+    def _drop(self, count: int) -> None:
+        self.size -= count
+        self._start += count
+        self._searched = max(0, self._searched - count)
+        if self._start >= self.size:
+            del self._bytes[: self._start]
+            self._start = 0
+
+
+class SendBuffer:
+    """Bytes that the kernel has not taken yet."""
+
+    __slots__ = ("_chunks", "_sent", "size")
+
+    def __init__(self) -> None:
+        self._chunks: deque[bytes] = deque()
+        self._sent = 0
+        self.size = 0
+
+    def append(self, data: Bytes) -> None:
+        """Keeps a copy, because the caller may change what it passed."""
+        chunk = bytes(data)
+        self._chunks.append(chunk)
+        self.size += len(chunk)
+
+    def first(self, most: int = 64) -> list[memoryview]:
+        """The next chunks, for one gathered send."""
+        views = [memoryview(chunk) for _, chunk in zip(range(most), self._chunks, strict=False)]
+        if views:
+            views[0] = views[0][self._sent :]
+        return views
+
+    def sent(self, count: int) -> None:
+        self.size -= count
+        count += self._sent
+        chunks = self._chunks
+        while chunks and count >= len(chunks[0]):
+            count -= len(chunks.popleft())
+        self._sent = count
+
+    def clear(self) -> None:
+        self._chunks.clear()
+        self._sent = 0
+        self.size = 0

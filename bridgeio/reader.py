@@ -1,0 +1,269 @@
+"""The receiving half of a stream, with asyncio's names."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, Protocol
+
+from bridgeio.buffers import ReceiveBuffer
+from bridgeio.contract import Task
+from bridgeio.errors import BusyError, IncompleteReadError, LimitOverrunError, describe, show_address
+from bridgeio.limits import CHUNK_MAX, CHUNK_MIN, LIMIT, RECEIVE_MAX
+from bridgeio.registry import current_task
+
+__all__ = ["ByteSource", "Reader"]
+
+
+class ByteSource(Protocol):
+    """Where a `Reader` gets its bytes: a socket, or something that behaves like one."""
+
+    readable: bool
+    usable: bool
+    peer: object
+
+    def receive(self, most: int) -> bytes | None: ...
+    def wait_readable(self, task: Task) -> Awaitable[Any]: ...
+    def why_unusable(self) -> Exception: ...
+
+
+class Reader:
+    """Bytes from the peer, in order.
+
+    One task may read at a time; a second one gets `BusyError`, and the first is not disturbed. Any
+    task may write to the stream's `Writer` meanwhile. A cancelled read has taken nothing: what had
+    come stays, and the next read gets it. Bytes are asked of the kernel only when somebody reads,
+    so a peer that sends to a reader that does not read is stopped by TCP.
+
+    All reads raise the system's error (`ConnectionResetError` and others) if the connection broke,
+    and `StreamClosedError` after this side closed it.
+    """
+
+    __slots__ = ("_buffer", "_chunk", "_ended", "_error", "_reading", "_source", "limit")
+
+    def __init__(self, source: ByteSource, limit: int = LIMIT) -> None:
+        self._source = source
+        self._buffer = ReceiveBuffer()
+        self._chunk = CHUNK_MIN
+        self._ended = False
+        self._error: OSError | None = None
+        self._reading = False
+        self.limit = limit
+
+    async def read(self, n: int = -1) -> bytes:
+        """Up to ``n`` bytes, as soon as there are any; ``b""`` at the end of the stream.
+
+        With ``n=-1``, everything up to the end. ``n=0`` gives ``b""`` at once.
+        """
+        task = current_task()
+        if task.scope.cancelled:
+            await task.checkpoint_if_cancelled()
+        if self._reading:
+            raise self._busy()
+        if n < 0:
+            return await self._read_all(task)
+        data: bytes | None
+        if self._buffer.size:
+            data = self._buffer.take(n)
+        elif n == 0:
+            data = b""
+        else:
+            most = n if n < self._chunk else self._chunk
+            self._reading = True
+            try:
+                while (data := self._receive_now(most)) is None:
+                    await self._source.wait_readable(task)
+            finally:
+                self._reading = False
+        task.budget -= 1
+        if task.budget <= 0:
+            await task.give_way()
+        return data
+
+    async def readline(self) -> bytes:
+        r"""A line with its ``b"\n"``; without it at the end of the stream; ``b""`` after the end.
+
+        :raises LimitOverrunError: if the line is longer than the limit; it stays in the stream.
+        """
+        try:
+            return await self.readuntil(b"\n")
+        except IncompleteReadError as error:
+            return error.partial
+
+    async def readuntil(self, separator: bytes = b"\n") -> bytes:
+        """Everything up to and with the separator.
+
+        :raises IncompleteReadError: if the stream ends first, with what had come as ``.partial``.
+        :raises LimitOverrunError: if it does not come within ``limit`` bytes; they stay in the
+            stream, and `discard_until` skips them.
+        :raises ValueError: if the separator is empty.
+        """
+        if not separator:
+            raise ValueError("an empty separator would be found everywhere")
+        task = current_task()
+        if task.scope.cancelled:
+            await task.checkpoint_if_cancelled()
+        if self._reading:
+            raise self._busy()
+        buffer = self._buffer
+        size = len(separator)
+        self._reading = True
+        try:
+            while not buffer.size or (found := buffer.find(separator)) < 0:
+                self._check_limit(buffer.size - size + 1, "no separator came")
+                while (data := self._receive_now(self._chunk)) is None:
+                    await self._source.wait_readable(task)
+                if not data:
+                    raise IncompleteReadError(buffer.take(buffer.size), None)
+                if not buffer.size and data.find(separator) == len(data) - size <= self.limit:
+                    break  # the usual case: one whole message, and no copy
+                buffer.append(data)
+            else:
+                self._check_limit(found, "the separator came later than that")
+                data = buffer.take(found + size)
+        finally:
+            self._reading = False
+        task.budget -= 1
+        if task.budget <= 0:
+            await task.give_way()
+        return data
+
+    async def readexactly(self, n: int) -> bytes:
+        """Exactly ``n`` bytes, also more than ``limit``.
+
+        :raises IncompleteReadError: if the stream ends first, with what had come as ``.partial``.
+        """
+        if n < 0:
+            raise ValueError("readexactly() cannot read a negative number of bytes")
+        task = current_task()
+        if task.scope.cancelled:
+            await task.checkpoint_if_cancelled()
+        if self._reading:
+            raise self._busy()
+        buffer = self._buffer
+        while buffer.size < n:
+            data = await self._receive(task, min(n - buffer.size, RECEIVE_MAX))
+            if len(data) == n:
+                break
+            if not data:
+                raise IncompleteReadError(buffer.take(buffer.size), n)
+            buffer.append(data)
+        else:
+            data = buffer.take(n)
+        task.budget -= 1
+        if task.budget <= 0:
+            await task.give_way()
+        return data
+
+    async def readinto(self, buffer: bytearray | memoryview) -> int:
+        """Fills the start of ``buffer`` with what there is; how many bytes, 0 at the end."""
+        task = current_task()
+        if task.scope.cancelled:
+            await task.checkpoint_if_cancelled()
+        if self._reading:
+            raise self._busy()
+        with memoryview(buffer) as whole, whole.cast("B") as target:
+            if not self._buffer.size and len(target):
+                self._buffer.append(await self._receive(task, min(len(target), RECEIVE_MAX)))
+            return self._buffer.take_into(target)
+
+    async def discard_until(self, separator: bytes = b"\n") -> int:
+        """Skips everything up to and with the separator, however long; how many bytes that were.
+
+        :raises IncompleteReadError: if the stream ends first; all is skipped, ``.partial`` is empty.
+        :raises ValueError: if the separator is empty.
+        """
+        if not separator:
+            raise ValueError("an empty separator would be found everywhere")
+        task = current_task()
+        if task.scope.cancelled:
+            await task.checkpoint_if_cancelled()
+        if self._reading:
+            raise self._busy()
+        buffer = self._buffer
+        skipped = 0
+        while (found := buffer.find(separator)) < 0:
+            surely_none = max(0, buffer.size - len(separator) + 1)
+            buffer.discard(surely_none)
+            skipped += surely_none
+            data = await self._receive(task, self._chunk)
+            if not data:
+                buffer.discard(buffer.size)
+                raise IncompleteReadError(b"", None)
+            buffer.append(data)
+        buffer.discard(found + len(separator))
+        return skipped + found + len(separator)
+
+    def at_eof(self) -> bool:
+        """Whether the peer has ended the stream and everything has been read."""
+        return self._ended and not self._buffer.size
+
+    def __aiter__(self) -> Reader:
+        return self
+
+    async def __anext__(self) -> bytes:
+        line = await self.readline()
+        if not line:
+            raise StopAsyncIteration
+        return line
+
+    async def _read_all(self, task: Task) -> bytes:
+        parts = [self._buffer.take(self._buffer.size)]
+        try:
+            while data := await self._receive(task, self._chunk):
+                parts.append(data)
+                await self._spend(task)
+        except BaseException:
+            for part in parts:
+                self._buffer.append(part)
+            raise
+        return b"".join(parts)
+
+    async def _receive(self, task: Task, most: int) -> bytes:
+        """What the source has next; ``b""`` at the end."""
+        self._reading = True
+        try:
+            while (data := self._receive_now(most)) is None:
+                await self._source.wait_readable(task)
+        finally:
+            self._reading = False
+        await self._spend(task)
+        return data
+
+    def _receive_now(self, most: int) -> bytes | None:
+        source = self._source
+        if self._ended:
+            return b""
+        if not source.readable:
+            return None
+        if not source.usable or self._error is not None:
+            raise self._unusable()
+        try:
+            data = source.receive(most)
+        except OSError as error:
+            self._error = describe(error, "read from", source.peer)
+            raise self._error from error
+        if data is not None:
+            if not data:
+                self._ended = True
+            elif len(data) == self._chunk and self._chunk < CHUNK_MAX:
+                self._chunk *= 2
+        return data
+
+    async def _spend(self, task: Task) -> None:
+        task.budget -= 1
+        if task.budget <= 0:
+            await task.give_way()
+
+    def _check_limit(self, consumed: int, how: str) -> None:
+        if consumed > self.limit:
+            raise LimitOverrunError(
+                f"{how} within the limit of {self.limit} bytes; discard_until() skips what is there", consumed
+            )
+
+    def _busy(self) -> BusyError:
+        return BusyError(f"another task is already reading from {show_address(self._source.peer)}")
+
+    def _unusable(self) -> Exception:
+        if self._error is not None:
+            return describe(self._error, "read from", self._source.peer)
+        return self._source.why_unusable()

@@ -1,0 +1,190 @@
+"""A non-blocking socket behind a poller: what it is ready for, and who waits for that.
+
+Rule 1: a receive that got less than it asked for says that the kernel has no more, so the next one
+waits for an event; but never once the peer has ended its side, because data and end may have come in
+one edge, and no other follows. The end itself is only ever what ``recv`` says.
+Rule 2: an out-of-band byte stops ``recv`` early without a new edge: until the kernel says that
+there is nothing, short receives mean nothing.
+Rule 3: TCP asks for writability once and for all, it costs nothing there. On UNIX sockets that would
+be one useless event for each message, so it is asked for when bytes are left over.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+from bridgeio.contract import Host, Task
+from bridgeio.errors import StreamClosedError, show_address
+from bridgeio.poller import ERROR, FINAL, HANGUP, READ, URGENT, WRITE
+from bridgeio.unpatched import original
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["SocketSource", "new_socket", "reset_on_close"]
+
+
+class SocketSource:
+    """A connected (or connecting) stream socket that bridgeio owns.
+
+    :ivar readable: whether a receive may find something; see rule 1.
+    :ivar reader: the task that waits for bytes.
+    :ivar writer: the task that waits for the socket to take bytes, or to be connected.
+    :ivar on_writable: called when the socket takes bytes again, if bytes are left over.
+    """
+
+    level_triggered = False
+
+    __slots__ = (
+        "__weakref__",
+        "_receive",
+        "asks_write",
+        "exhaust",
+        "fd",
+        "final",
+        "host",
+        "on_closed",
+        "on_writable",
+        "peer",
+        "poller",
+        "readable",
+        "reader",
+        "registered",
+        "send",
+        "sock",
+        "usable",
+        "writer",
+    )
+
+    def __init__(self, host: Host, sock: socket.socket, peer: object = None) -> None:
+        self.host = host
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.peer = peer
+        self.asks_write = sock.family != socket.AF_UNIX
+        self.readable = False
+        self.final = False
+        self.exhaust = False
+        self.registered = False
+        self.usable = True
+        self.reader: Task | None = None
+        self.writer: Task | None = None
+        self.on_writable: Callable[[], None] | None = None
+        self.on_closed: Callable[[], None] | None = None
+        self._receive = sock.recv
+        self.send = sock.send
+        self.poller = host.poller()
+        self.poller.register(self, write=self.asks_write)
+
+    def on_event(self, events: int) -> None:
+        if events & (READ | URGENT | FINAL):
+            self.readable = True
+            if events & (URGENT | FINAL):
+                self.exhaust = True
+                self.final = self.final or bool(events & FINAL)
+            reader = self.reader
+            if reader is not None:
+                self.reader = None
+                reader.wake()
+        if events & (WRITE | ERROR | HANGUP):
+            if self.on_writable is not None:
+                self.on_writable()
+            writer = self.writer
+            if writer is not None:
+                self.writer = None
+                writer.wake()
+
+    def receive(self, most: int) -> bytes | None:
+        """Up to ``most`` bytes, ``b""`` at the end, or ``None`` if there is nothing now."""
+        try:
+            data: bytes = self._receive(most)
+        except BlockingIOError:
+            self.readable = False
+            self.exhaust = self.final
+            return None
+        if len(data) < most and not self.exhaust:
+            self.readable = False
+        return data
+
+    def wait_readable(self, task: Task) -> Any:
+        """An awaitable that ends when a receive may find something."""
+        self.reader = task
+        if self.poller.arms_each_wait:
+            self.poller.arm(self, task, READ)
+        return task.park(self._forget_reader)
+
+    def wait_writable(self, task: Task) -> Any:
+        """An awaitable that ends when the socket may take bytes, is connected, or has failed."""
+        self.writer = task
+        if self.poller.arms_each_wait:
+            self.poller.arm(self, task, WRITE)
+        return task.park(self._forget_writer)
+
+    def call_when_writable(self, callback: Callable[[], None] | None) -> None:
+        """Calls back at each writability; ``None`` ends it."""
+        self.on_writable = callback
+        if self.registered and (not self.asks_write or self.poller.arms_each_wait):
+            self.poller.want_write(self, callback is not None)
+
+    def why_unusable(self) -> StreamClosedError:
+        whose = f"the stream to {show_address(self.peer)}"
+        if self.fd < 0:
+            return StreamClosedError(f"{whose} was closed by this side")
+        return StreamClosedError(f"{whose} belongs to a run that has ended, or to the process that this one was forked from")
+
+    def abandon(self) -> None:
+        """The poller is gone: nothing will be ready any more, and every use is an error."""
+        self.registered = False
+        self.usable = False
+        self.readable = True
+
+    def close(self) -> None:
+        """Unregisters, closes, and wakes whoever waits. May be called again."""
+        if self.fd < 0:
+            return
+        self.poller.unregister(self)
+        self.fd = -1
+        self.usable = False
+        self.readable = True
+        self.sock.close()
+        for task in (self.reader, self.writer):
+            if task is not None:
+                task.wake()
+        self.reader = self.writer = self.on_writable = None
+        callback, self.on_closed = self.on_closed, None
+        if callback is not None:
+            callback()
+
+    def _forget_reader(self) -> bool:
+        self.reader = None
+        return True
+
+    def _forget_writer(self) -> bool:
+        self.writer = None
+        return True
+
+
+def new_socket(family: int, kind: int = socket.SOCK_STREAM, proto: int = 0, fileno: int | None = None) -> socket.socket:
+    """A plain non-blocking socket, whatever has been patched."""
+    sock: socket.socket = original("socket", "socket")(family, kind, proto, fileno)
+    sock.setblocking(False)
+    return sock
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Makes ``close`` drop what is unsent and tell the peer by a reset."""
+    if sock.family != socket.AF_UNIX:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except OSError:
+            return  # the peer was faster: there is no connection left to reset
+
+
+def connect_error(sock: socket.socket) -> OSError | None:
+    """How a non-blocking connect ended."""
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    return OSError(code, os.strerror(code)) if code not in (0, errno.EISCONN) else None

@@ -1,0 +1,35 @@
+"""A connected socket as a `Reader` and a `Writer`."""
+
+from __future__ import annotations
+
+import socket
+
+from bridgeio.contract import Host
+from bridgeio.limits import LIMIT, WRITE_LIMIT
+from bridgeio.reader import Reader
+from bridgeio.sockets import SocketSource
+from bridgeio.writer import Writer
+
+__all__ = ["flush_lingering", "stream_over", "tune"]
+
+
+def stream_over(source: SocketSource, limit: int = LIMIT, write_limit: int = WRITE_LIMIT) -> tuple[Reader, Writer]:
+    return Reader(source, limit), Writer(source, write_limit=write_limit)
+
+
+def tune(sock: socket.socket) -> None:
+    """Small messages leave at once, and a stuck peer does not make the kernel hoard megabytes."""
+    if sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if _NOTSENT_LOWAT is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, 16 * 1024)
+
+
+async def flush_lingering(host: Host) -> None:
+    """Waits for every writer that was closed and still flushes; each ends within its linger."""
+    while host.lingering:
+        await next(iter(host.lingering)).wait_flushed()
+
+
+_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)

@@ -1,0 +1,293 @@
+"""The sending half of a stream, with asyncio's names."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any
+
+from bridgeio.buffers import Bytes, SendBuffer
+from bridgeio.contract import Task
+from bridgeio.errors import StreamClosedError, WriteBufferFullError, describe, show_address
+from bridgeio.limits import HIGH_WATER, LINGER, WRITE_LIMIT
+from bridgeio.registry import current_task
+from bridgeio.sockets import SocketSource, reset_on_close
+from bridgeio.poller import WRITE
+from bridgeio.timers import Timer
+
+__all__ = ["Writer"]
+
+
+class Writer:
+    """Bytes to the peer, in order.
+
+    ``write`` hands them to the kernel at once, and keeps what it does not take; that is flushed in
+    the background whatever the caller does next. ``await drain()`` is the backpressure. Several
+    tasks may write and drain; the bytes of one ``write`` stay together. A cancelled ``drain`` has
+    not taken anything back.
+
+    :ivar linger: seconds that ``close`` may go on flushing before it aborts.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_drainers",
+        "_eof",
+        "_error",
+        "_high",
+        "_linger_timer",
+        "_low",
+        "_pending",
+        "_send",
+        "_source",
+        "linger",
+        "write_limit",
+    )
+
+    def __init__(self, source: SocketSource, *, write_limit: int = WRITE_LIMIT, linger: float = LINGER) -> None:
+        self._source = source
+        self._send = source.send
+        self._pending = SendBuffer()
+        self._drainers: deque[Task] = deque()
+        self._error: OSError | None = None
+        self._closing = False
+        self._eof = False
+        self._linger_timer: Timer | None = None
+        self._high = HIGH_WATER
+        self._low = HIGH_WATER // 4
+        self.write_limit = write_limit
+        self.linger = linger
+
+    def write(self, data: Bytes) -> None:
+        """Takes all of the bytes or none, and never waits.
+
+        :raises StreamClosedError: after ``close``, ``abort`` or ``write_eof``.
+        :raises WriteBufferFullError: if more than ``write_limit`` bytes would wait.
+        :raises OSError: if the connection is broken (`ConnectionResetError`, `BrokenPipeError`).
+        """
+        if type(data) is not bytes:
+            data = memoryview(data).cast("B")
+        if self._closing or self._eof or self._error is not None or not self._source.usable:
+            raise self._refusal()
+        size = len(data)
+        pending = self._pending
+        if pending.size + size > self.write_limit:
+            raise WriteBufferFullError(
+                f"{pending.size} bytes to {self._peer} are waiting, {size} more would exceed "
+                f"write_limit={self.write_limit}: await drain() between writes"
+            )
+        if pending.size:
+            pending.append(data)
+        elif size and (sent := self._send_now(data)) < size:
+            pending.append(data[sent:])
+            self._source.call_when_writable(self._flush)
+
+    def writelines(self, data: Iterable[Bytes]) -> None:
+        """Writes the joined pieces as one ``write``."""
+        self.write(b"".join(data))
+
+    async def drain(self) -> None:
+        """Waits while more bytes are waiting than the high-water mark, until the low-water mark.
+
+        :raises OSError: if the connection broke, also when a flush in the background found that out.
+        """
+        task = current_task()
+        if task.scope.cancelled:
+            await task.checkpoint_if_cancelled()
+        if self._error is not None:
+            raise self._refusal()
+        if self._pending.size > self._high:
+            await self._wait_until(task, self._below_low)
+            if self._error is not None:
+                raise self._refusal()
+        task.budget -= 1
+        if task.budget <= 0:
+            await task.give_way()
+
+    def write_eof(self) -> None:
+        """Ends this direction once everything is flushed; the peer reads ``b""``, and may go on writing."""
+        if self._closing or self._error is not None or not self._source.usable:
+            raise self._refusal()
+        if not self._eof:
+            self._eof = True
+            if not self._pending.size:
+                self._shut_down()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Flushes in the background for ``linger`` seconds at most, then closes; returns at once.
+
+        Nothing can be written or read from now on. May be called again.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        if not self._pending.size or not self._source.usable:
+            self._finish()
+            return
+        host = self._source.host
+        host.lingering.add(self)
+        self._linger_timer = host.timers.add(host.now() + self.linger, self._linger_over)
+
+    def abort(self) -> None:
+        """Drops what is waiting and closes at once; a TCP peer sees a reset."""
+        self._closing = True
+        self._pending.clear()
+        if self._source.fd >= 0:
+            reset_on_close(self._source.sock)
+        self._finish()
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    async def wait_closed(self) -> None:
+        """Waits until the stream is closed; calls nothing by itself.
+
+        A cancel leaves the closing to the background.
+
+        :raises OSError: if a flush failed and nobody was told yet.
+        """
+        task = current_task()
+        if task.scope.cancelled:
+            await task.checkpoint_if_cancelled()
+        if self._source.fd >= 0:
+            await self._wait_until(task, self._is_closed)
+        if self._error is not None and self._pending.size:
+            self._pending.clear()
+            raise self._refusal()
+
+    async def wait_flushed(self) -> None:
+        """`wait_closed` for the end of a run: a failed flush is nobody's any more."""
+        await self._wait_until(current_task(), self._is_closed)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """The marks, in bytes, that `drain` goes by; ``low`` defaults to a quarter of ``high``."""
+        if high is None:
+            high = HIGH_WATER if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+        self._high, self._low = high, low
+
+    def get_write_buffer_size(self) -> int:
+        """How many bytes are waiting."""
+        return self._pending.size
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """``"socket"``, ``"peername"`` or ``"sockname"``; ``default`` for anything else.
+
+        The socket is for options; reading, writing or closing it confuses the stream.
+        """
+        sock = self._source.sock
+        if name == "socket":
+            return sock
+        if name == "peername":
+            return self._source.peer
+        if name == "sockname" and self._source.fd >= 0:
+            return sock.getsockname()
+        return default
+
+    async def __aenter__(self) -> Writer:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes, and waits for that unless the block failed: then the error has the word."""
+        self.close()
+        if error is None:
+            await self.wait_closed()
+
+    @property
+    def _peer(self) -> str:
+        return show_address(self._source.peer)
+
+    def _send_now(self, data: Bytes) -> int:
+        try:
+            return self._send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._error = describe(error, "write to", self._source.peer)
+            raise self._error from error
+
+    def _flush(self) -> None:
+        """Sends what is waiting until the kernel takes no more; called at each writability."""
+        pending = self._pending
+        try:
+            while pending.size:
+                chunks = pending.first()
+                pending.sent(self._source.sock.sendmsg(chunks))
+        except BlockingIOError:
+            if pending.size <= self._low:
+                self._wake_drainers()
+            return
+        except OSError as error:
+            self._error = describe(error, "write to", self._source.peer)
+        self._flushed()
+
+    def _flushed(self) -> None:
+        self._source.call_when_writable(None)
+        if self._closing:
+            self._finish()
+        elif self._eof and self._error is None:
+            self._shut_down()
+        self._wake_drainers()
+
+    def _linger_over(self) -> None:
+        reason = f"the peer did not take the last {self._pending.size} bytes within linger={self.linger} s"
+        self._error = ConnectionAbortedError(errno.ECONNABORTED, reason)
+        reset_on_close(self._source.sock)
+        self._finish()
+
+    def _shut_down(self) -> None:
+        try:
+            self._source.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self._error = describe(error, "end the stream to", self._source.peer)
+
+    def _finish(self) -> None:
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+            self._linger_timer = None
+        self._source.close()
+        self._source.host.lingering.discard(self)
+        self._wake_drainers()
+
+    def _wake_drainers(self) -> None:
+        """Each looks for itself whether it has to wait on."""
+        drainers, self._drainers = self._drainers, deque()
+        for task in drainers:
+            task.wake()
+
+    async def _wait_until(self, task: Task, reached: Callable[[], bool]) -> None:
+        def abort() -> bool:
+            self._drainers.remove(task)
+            return True
+
+        poller = self._source.poller
+        while not reached():
+            self._drainers.append(task)
+            if poller.arms_each_wait and self._source.usable:
+                poller.arm(self._source, task, WRITE)
+            await task.park(abort)
+
+    def _below_low(self) -> bool:
+        return self._pending.size <= self._low or self._error is not None or not self._source.usable
+
+    def _is_closed(self) -> bool:
+        return self._source.fd < 0
+
+    def _refusal(self) -> OSError:
+        if self._error is not None:
+            return describe(self._error, "write to", self._source.peer)
+        if self._source.fd >= 0 and not self._source.usable:
+            return self._source.why_unusable()
+        how = "was ended by write_eof()" if self._eof and not self._closing else "was closed by this side"
+        return StreamClosedError(f"the stream to {self._peer} {how}")
