@@ -1,0 +1,196 @@
+"""Connecting: to the fastest of a host's addresses (RFC 8305), or to a UNIX socket."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from itertools import zip_longest
+from math import inf
+from typing import Any
+
+from bridgeio.contract import AddressInfo, Task
+from bridgeio.errors import ConnectError, describe
+from bridgeio.limits import HAPPY_EYEBALLS_DELAY, LIMIT
+from bridgeio.poller import WRITE
+from bridgeio.reader import Reader
+from bridgeio.registry import current_task
+from bridgeio.resolver import Resolver, resolve
+from bridgeio.scopes import sleep
+from bridgeio.sockets import SocketSource, connect_error, new_socket
+from bridgeio.streams import stream_over, tune
+from bridgeio.writer import Writer
+
+__all__ = ["open_connection", "open_unix_connection"]
+
+_IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR)
+
+
+async def open_connection(
+    host: str,
+    port: int,
+    *,
+    limit: int = LIMIT,
+    local_addr: tuple[str, int] | None = None,
+    happy_eyeballs_delay: float = HAPPY_EYEBALLS_DELAY,
+    resolver: Resolver | None = None,
+) -> tuple[Reader, Writer]:
+    """A TCP connection to the first address of the host that answers.
+
+    The next address is tried ``happy_eyeballs_delay`` seconds after the one before, or as soon as
+    that one has failed, families in turn (RFC 8305). A deadline is the caller's: `fail_after`. A
+    cancel leaves nothing open.
+
+    :param limit: bytes that ``readuntil`` may buffer.
+    :param local_addr: host and port to connect from.
+    :param resolver: asked instead of the name service.
+    :raises socket.gaierror: if the name does not resolve.
+    :raises ConnectError: if no address answers, with each one's error in ``.errors``.
+    """
+    task = current_task()
+    if task.scope.cancelled:
+        await task.checkpoint_if_cancelled()
+    addresses = interleave(await resolve(host, port, resolver=resolver))
+    local = [] if local_addr is None else await resolve(*local_addr, resolver=resolver)
+    race = _Race(task, addresses, local, happy_eyeballs_delay)
+    source = await race.run()
+    if source is None:
+        raise _nobody_answered(f"{host}:{port}", race.errors)
+    return stream_over(source, limit)
+
+
+async def open_unix_connection(path: str | bytes | os.PathLike[Any], *, limit: int = LIMIT) -> tuple[Reader, Writer]:
+    """A connection to a UNIX stream socket.
+
+    Waits while the server's queue is full, as a TCP connect does. A cancel leaves nothing open.
+
+    :param limit: bytes that ``readuntil`` may buffer.
+    :raises OSError: `FileNotFoundError`, `ConnectionRefusedError` and others, as ``connect`` does.
+    """
+    task = current_task()
+    if task.scope.cancelled:
+        await task.checkpoint_if_cancelled()
+    address = os.fspath(path)
+    sock = new_socket(socket.AF_UNIX)
+    try:
+        pause = 0.001
+        while (code := sock.connect_ex(address)) in _IN_PROGRESS:  # the kernel's "try again": no event will come
+            await sleep(pause)
+            pause = min(pause * 2, 0.1)
+        if code:
+            raise describe(OSError(code, os.strerror(code)), "connect to", address)
+        return stream_over(SocketSource(task.host, sock, address), limit)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def interleave(addresses: list[AddressInfo]) -> list[AddressInfo]:
+    """The families in turn, beginning with the one that the resolver put first."""
+    families: dict[int, list[AddressInfo]] = {}
+    for address in addresses:
+        families.setdefault(address[0], []).append(address)
+    rows = zip_longest(*families.values())
+    return [address for row in rows for address in row if address is not None]
+
+
+class _Race:
+    """Several connection attempts of one task; sockets need no tasks of their own to connect."""
+
+    def __init__(self, task: Task, addresses: list[AddressInfo], local: list[AddressInfo], delay: float) -> None:
+        self.errors: list[tuple[object, OSError]] = []
+        self._task = task
+        self._addresses = addresses
+        self._local = local
+        self._delay = delay
+        self._connecting: list[SocketSource] = []
+
+    async def run(self) -> SocketSource | None:
+        winner: SocketSource | None = None
+        try:
+            for left, address in enumerate(self._addresses, 1 - len(self._addresses)):
+                self._start(address)
+                until = self._task.host.now() + self._delay if left else inf
+                winner = await self._wait(until)
+                if winner is not None:
+                    return winner
+            return None
+        finally:
+            for source in self._connecting:
+                if source is not winner:
+                    source.close()
+
+    def _start(self, info: AddressInfo) -> None:
+        family, kind, proto, _, address = info
+        sock = None
+        try:
+            sock = new_socket(family, kind, proto)
+            self._bind(sock)
+            tune(sock)
+            code = sock.connect_ex(address)
+            if code and code not in _IN_PROGRESS:
+                raise OSError(code, os.strerror(code))
+            self._connecting.append(SocketSource(self._task.host, sock, address))
+        except OSError as error:
+            self._failed(address, error)
+            if sock is not None:
+                sock.close()
+
+    def _bind(self, sock: socket.socket) -> None:
+        if not self._local:
+            return
+        for family, _, _, _, address in self._local:
+            if family == sock.family:
+                sock.bind(address)
+                return
+        raise OSError(errno.EADDRNOTAVAIL, "local_addr has no address of this family")
+
+    async def _wait(self, until: float) -> SocketSource | None:
+        """Until one has won, or all that were started have failed, or the time is over."""
+        host = self._task.host
+        while self._connecting and until > host.now():
+            timer = host.timers.add(until, self._task.wake) if until != inf else None
+            try:
+                await self._park()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+            winner = self._first_connected()
+            if winner is not None:
+                return winner
+        return None
+
+    async def _park(self) -> None:
+        for source in self._connecting:
+            source.writer = self._task
+            if source.poller.arms_each_wait:
+                source.poller.arm(source, self._task, WRITE)
+        await self._task.park(self._abort)
+
+    def _abort(self) -> bool:
+        for source in self._connecting:
+            source.writer = None
+        return True
+
+    def _first_connected(self) -> SocketSource | None:
+        """Those without a waiting task had their event: connected, or failed."""
+        ended = [source for source in self._connecting if source.writer is None]
+        self._abort()
+        for source in ended:
+            error = connect_error(source.sock)
+            if error is None:
+                return source
+            self._connecting.remove(source)
+            self._failed(source.peer, error)
+            source.close()
+        return None
+
+    def _failed(self, address: object, error: OSError) -> None:
+        self.errors.append((address, describe(error, "connect to", address)))
+
+
+def _nobody_answered(target: str, errors: list[tuple[object, OSError]]) -> ConnectError:
+    tried = "; ".join(str(error.strerror) for _, error in errors)
+    failure = ConnectError(f"could not connect to {target}: {tried or 'it has no address'}", errors)
+    failure.__cause__ = errors[-1][1] if errors else None
+    return failure
