@@ -1,0 +1,199 @@
+"""Listening sockets: binding them, and taking connections from them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from typing import Any
+
+from bridgeio.contract import AddressInfo, Host, Task
+from bridgeio.errors import describe
+from bridgeio.poller import READ
+from bridgeio.sockets import new_socket
+
+__all__ = ["BACKLOG", "Listener", "bind_all", "bind_unix", "take_over"]
+
+BACKLOG = 65535  # the kernel lowers it to what the system allows
+
+# The connection, not the listener, has failed: the next accept is as good as any (accept(2)).
+_NEXT_PLEASE = {
+    errno.ECONNABORTED,
+    errno.EINTR,
+    errno.EPROTO,
+    errno.ENETDOWN,
+    errno.ENOPROTOOPT,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.EOPNOTSUPP,
+    errno.ENETUNREACH,
+    errno.EPERM,
+    getattr(errno, "ENONET", errno.ENETDOWN),
+}
+
+
+class Listener:
+    """A listening socket behind the poller, level-triggered."""
+
+    level_triggered = True
+
+    def __init__(self, host: Host, sock: socket.socket, *, unlink: str | bytes | None = None) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.registered = False
+        self.address: Any = sock.getsockname()
+        self._poller = host.poller()
+        self._waiting: Task | None = None
+        self._unlink = unlink
+        self._inode = os.stat(unlink).st_ino if unlink is not None else 0
+
+    def on_event(self, events: int) -> None:
+        task, self._waiting = self._waiting, None
+        if task is not None:
+            task.wake()
+
+    def abandon(self) -> None:
+        self.registered = False
+
+    def accept_now(self) -> tuple[socket.socket, Any] | None:
+        """The next connection, or ``None`` if there is none now.
+
+        :raises OSError: if the process or the system has run out of something.
+        """
+        while True:
+            try:
+                fd, address = self.sock._accept()  # type: ignore[attr-defined]
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                if error.errno in _NEXT_PLEASE:
+                    continue
+                raise
+            return new_socket(self.sock.family, self.sock.type, self.sock.proto, fd), address
+
+    async def wait(self, task: Task) -> None:
+        """Until there may be a connection. Between waits the poller keeps an eye on it, too."""
+        if not self.registered:
+            self._poller.register(self)
+        self._waiting = task
+        if self._poller.arms_each_wait:
+            self._poller.arm(self, task, READ)
+        await task.park(self._forget)
+
+    def pause(self) -> None:
+        """Leaves connections in the kernel's queue until the next `wait`."""
+        self._poller.unregister(self)
+
+    def close(self) -> None:
+        if self.fd < 0:
+            return
+        self.pause()
+        self.fd = -1
+        self.sock.close()
+        if self._unlink is not None:
+            with contextlib.suppress(OSError):
+                if os.stat(self._unlink).st_ino == self._inode:  # nobody has bound the path anew
+                    os.unlink(self._unlink)
+
+    def _forget(self) -> bool:
+        self._waiting = None
+        return True
+
+
+def bind_all(addresses: list[AddressInfo], port: int, backlog: int, reuse_port: bool) -> list[socket.socket]:
+    """One listening socket for each address, all on one port, also when the system chooses it.
+
+    :raises OSError: `PermissionError` and others, as ``bind`` does, with the address.
+    """
+    for attempts_left in reversed(range(16 if port == 0 else 1)):
+        sockets: list[socket.socket] = []
+        try:
+            for info in addresses:
+                _bind_next(info, sockets, len(addresses), reuse_port)
+            for sock in sockets:
+                sock.listen(backlog)
+            return sockets
+        except BaseException as error:
+            for sock in sockets:
+                sock.close()
+            in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            if not (in_use and attempts_left):
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _bind_next(info: AddressInfo, sockets: list[socket.socket], wanted: int, reuse_port: bool) -> None:
+    family, kind, proto, _, address = info
+    port = address[1]
+    if port == 0 and sockets:
+        port = sockets[0].getsockname()[1]
+    address = (address[0], port, *address[2:])
+    try:
+        sockets.append(_bind(family, kind, proto, address, reuse_port))
+    except OSError as error:
+        missing = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+        last_chance = len(sockets) == 0 and info is not None and wanted == 1
+        if not missing or last_chance:
+            raise describe(error, "listen on", address) from error
+
+
+def _bind(family: int, kind: int, proto: int, address: Any, reuse_port: bool) -> socket.socket:
+    sock = new_socket(family, kind, proto)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def bind_unix(path: str | bytes, mode: int | None, backlog: int) -> socket.socket:
+    """A listening UNIX socket. A socket file that nobody listens on any more is replaced.
+
+    The mode is set before anybody can connect.
+
+    :raises OSError: with ``EADDRINUSE`` if somebody listens there, or if it is no socket.
+    """
+    sock = new_socket(socket.AF_UNIX)
+    try:
+        _remove_stale(path)
+        sock.bind(path)
+        if mode is not None:
+            os.chmod(path, mode)
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise describe(error, "listen on", path) from error
+    return sock
+
+
+def _remove_stale(path: str | bytes) -> None:
+    if path[:1] in ("\0", b"\0"):
+        return
+    try:
+        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return
+    if is_socket:
+        with new_socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(path) == errno.ECONNREFUSED:
+                os.unlink(path)
+
+
+def take_over(sock: socket.socket, backlog: int) -> socket.socket:
+    """A bound socket that somebody made, as one of ours; it is the server's from now on.
+
+    It becomes non-blocking, and so it does for every process that shares it.
+    """
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"serve() wants a stream socket, not {sock!r}")
+    ours = new_socket(sock.family, sock.type, sock.proto, sock.detach())
+    ours.listen(backlog)
+    return ours

@@ -1,0 +1,434 @@
+"""Serving: supervised handlers, a limit that pauses accepting, and a drain with a report."""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import logging
+import os
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from bridgeio.contract import Host, Task
+from bridgeio.errors import show_address
+from bridgeio.events import Event
+from bridgeio.groups import TASK_STATUS_IGNORED, TaskGroup, TaskStatus, create_task_group, name_of
+from bridgeio.limits import GRACE, LIMIT, UNRESPONSIVE_AFTER, WRITE_LIMIT
+from bridgeio.listeners import BACKLOG, Listener, bind_all, bind_unix, take_over
+from bridgeio.reader import Reader
+from bridgeio.registry import current_task
+from bridgeio.resolver import Resolver, resolve
+from bridgeio.scopes import CancelScope, current_time, move_on_after, sleep
+from bridgeio.sockets import SocketSource
+from bridgeio.streams import stream_over, tune
+from bridgeio.writer import Writer
+
+__all__ = ["DrainReport", "Handler", "Server", "Serving", "current_server", "serve", "serve_task", "serve_unix"]
+
+Handler = Callable[[Reader, Writer], Coroutine[Any, Any, object]]
+OnError = Callable[[Exception, Any], object]
+Bind = Callable[[], Coroutine[Any, Any, Sequence[tuple[socket.socket, str | None]]]]
+
+logger = logging.getLogger("bridgeio.server")
+
+_SERVER: contextvars.ContextVar[Server | None] = contextvars.ContextVar("bridgeio_server", default=None)
+_OUT_OF_DESCRIPTORS_PAUSE = 0.1  # seconds; long enough that a connection may have ended
+
+
+def current_server() -> Server:
+    """The server whose handler is calling.
+
+    :raises RuntimeError: outside a handler.
+    """
+    server = _SERVER.get()
+    if server is None:
+        raise RuntimeError("current_server() is for handlers: no server has started this task")
+    return server
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReport:
+    """What became of the connections that were open when a server was told to close.
+
+    :ivar finished: handlers that ended by themselves, within the grace.
+    :ivar cancelled: handlers that ended when they were cancelled.
+    :ivar failed: handlers that raised while draining.
+    :ivar unresponsive: handlers that ignored their cancellation; their sockets were shut.
+    :ivar seconds: how long it took.
+    """
+
+    finished: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    unresponsive: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    source: SocketSource
+    writer: Writer
+    name: str
+    scope: CancelScope
+    task: Task | None = None
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    handler: Handler
+    limit: int
+    write_limit: int
+    max_connections: int | None
+    grace: float
+    on_error: OnError
+
+    def __post_init__(self) -> None:
+        if not callable(self.handler):
+            raise TypeError(f"a handler is an async function of a reader and a writer, not {self.handler!r}")
+        if not _is_async(self.handler):
+            raise TypeError(f"the handler {name_of(self.handler)} is no async function: define it with `async def`")
+        if self.max_connections is not None and self.max_connections < 1:
+            raise ValueError(f"max_connections must be at least 1, or None for no limit, not {self.max_connections}")
+        if self.limit < 1:
+            raise ValueError(f"limit must be at least 1 byte, not {self.limit}")
+
+
+class Server:
+    """A running server, as `serve` hands it out.
+
+    :ivar addresses: where it listens, as `socket.getsockname` tells it.
+    :ivar closing: an `Event`, set when the server begins to close.
+    """
+
+    def __init__(self, host: Host, listeners: list[Listener], options: _Options, group: TaskGroup) -> None:
+        self.addresses: tuple[Any, ...] = tuple(listener.address for listener in listeners)
+        self.closing = Event()
+        self._host = host
+        self._listeners = listeners
+        self._options = options
+        self._group = group
+        self._accepting = [CancelScope() for _ in listeners]
+        self._connections: set[_Connection] = set()
+        self._connection_ended = Event()
+        self._closed = Event()
+        self._report: DrainReport | None = None
+        for listener, scope in zip(listeners, self._accepting, strict=True):
+            group.start_soon(self._accept, listener, scope, name=f"accept on {show_address(listener.address)}")
+
+    @property
+    def port(self) -> int:
+        """The TCP port; one for all addresses.
+
+        :raises RuntimeError: for a server on a UNIX socket.
+        """
+        for address in self.addresses:
+            if isinstance(address, tuple):
+                return int(address[1])
+        raise RuntimeError(f"a server on {show_address(self.addresses[0])} has no port")
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
+    async def serve_forever(self) -> None:
+        """Waits until the server is closed; a cancel ends the wait, not the server."""
+        await self._closed.wait()
+
+    async def close(self, grace: float | None = None) -> DrainReport:
+        """Drains: accepts what the kernel has queued, stops accepting, sets ``closing``, waits at
+        most ``grace`` seconds for the handlers, cancels the rest, and shuts the sockets of those
+        that ignore it. Returns within five seconds of the cancel.
+
+        Called again, or by another task, it returns the first call's report. A handler that calls
+        it is not waited for. A cancel gives up the wait; the server goes on closing when its block
+        is left.
+        """
+        if self.closing.is_set() and self._report is None:
+            await self._closed.wait()
+        if self._report is None:
+            self._report = await self._drain(self._options.grace if grace is None else grace)
+            self._closed.set()
+        return self._report
+
+    async def _drain(self, grace: float) -> DrainReport:
+        start = current_time()
+        self._stop_accepting()
+        self.closing.set()
+        caller = current_task()
+        draining = {connection for connection in self._connections if connection.task is not caller}
+        with move_on_after(grace):
+            await self._wait_for(draining)
+        late = draining & self._connections
+        deaf = await self._cancel(late)
+        failed = {connection for connection in draining if connection.failed}
+        return DrainReport(
+            finished=len(draining - late - failed),
+            cancelled=len(late - deaf - failed),
+            failed=len(failed),
+            unresponsive=len(deaf),
+            seconds=current_time() - start,
+        )
+
+    async def _cancel(self, late: set[_Connection]) -> set[_Connection]:
+        """Cancels handlers; those that ignored it, by the time their sockets are shut."""
+        for connection in late:
+            connection.scope.cancel("the server is closing")
+        with move_on_after(UNRESPONSIVE_AFTER, shield=True):
+            await self._wait_for(late)
+        deaf = late & self._connections
+        for connection in deaf:
+            logger.error("handler %s ignores its cancellation; its socket is shut", connection.name)
+            connection.writer.abort()
+        with move_on_after(UNRESPONSIVE_AFTER / 8, shield=True):
+            await self._wait_for(deaf)
+        return deaf
+
+    async def _wait_for(self, connections: set[_Connection]) -> None:
+        while connections & self._connections:
+            await self._connection_ended.wait()
+
+    def _stop_accepting(self) -> None:
+        for listener, scope in zip(self._listeners, self._accepting, strict=True):
+            with suppress(OSError):
+                while listener.fd >= 0 and not self._is_full() and (accepted := listener.accept_now()) is not None:
+                    self._start(*accepted)
+            scope.cancel("the server is closing")
+            listener.close()
+
+    async def _accept(self, listener: Listener, scope: CancelScope) -> None:
+        with scope:
+            task = current_task()
+            while True:
+                if self._is_full():
+                    listener.pause()
+                    await self._connection_ended.wait()
+                elif not await self._accept_next(listener):
+                    await listener.wait(task)
+                task.budget -= 1
+                if task.budget <= 0:
+                    await task.give_way()
+                if task.scope.cancelled:
+                    await task.checkpoint_if_cancelled()
+
+    async def _accept_next(self, listener: Listener) -> bool:
+        try:
+            accepted = listener.accept_now()
+        except OSError as error:  # out of descriptors or memory: some connection must end first
+            logger.error("cannot accept on %s, trying again: %s", show_address(listener.address), error)
+            listener.pause()
+            await sleep(_OUT_OF_DESCRIPTORS_PAUSE)
+            return True
+        if accepted is not None:
+            self._start(*accepted)
+        return accepted is not None
+
+    def _is_full(self) -> bool:
+        most = self._options.max_connections
+        return most is not None and len(self._connections) >= most
+
+    def _start(self, sock: socket.socket, address: Any) -> None:
+        peer = address or self.addresses[0]  # a UNIX client has no name of its own
+        try:
+            tune(sock)
+            source = SocketSource(self._host, sock, peer)
+        except OSError:  # the peer is gone already
+            sock.close()
+            return
+        reader, writer = stream_over(source, self._options.limit, self._options.write_limit)
+        name = f"{name_of(self._options.handler)} for {show_address(peer)}"
+        connection = _Connection(source, writer, name, CancelScope())
+        self._connections.add(connection)
+        self._group.start_soon(self._handle, connection, reader, name=name)
+
+    async def _handle(self, connection: _Connection, reader: Reader) -> None:
+        connection.task = current_task()
+        _SERVER.set(self)
+        try:
+            with connection.scope:
+                await self._run_handler(connection, reader)
+        finally:
+            connection.writer.close()
+            self._connections.discard(connection)
+            ended, self._connection_ended = self._connection_ended, Event()
+            ended.set()
+
+    async def _run_handler(self, connection: _Connection, reader: Reader) -> None:
+        try:
+            await self._options.handler(reader, connection.writer)
+            connection.writer.close()
+            await connection.writer.wait_closed()
+        except Exception as error:
+            connection.failed = True
+            self._report_error(error, connection.source.peer)
+
+    def _report_error(self, error: Exception, peer: Any) -> None:
+        try:
+            self._options.on_error(error, peer)
+        except Exception:
+            logger.exception("on_error failed for %s, with this error:", show_address(peer))
+            log_error(error, peer)
+
+
+def log_error(error: Exception, peer: Any) -> None:
+    """The default ``on_error``: a broken connection is no news, anything else is an error."""
+    if isinstance(error, ConnectionError):
+        logger.info("connection to %s: %s", show_address(peer), error)
+    else:
+        logger.error("handler for %s failed", show_address(peer), exc_info=error)
+
+
+class Serving:
+    """What `serve` and `serve_unix` return: ``async with`` it to have the `Server`.
+
+    Leaving the block drains the server, and waits for every handler.
+    """
+
+    def __init__(self, options: _Options, bind: Bind) -> None:
+        self._options = options
+        self._bind = bind
+        self._group = create_task_group()
+        self._server: Server | None = None
+
+    async def __aenter__(self) -> Server:
+        host = current_task().host
+        sockets = await self._bind()
+        try:
+            await self._group.__aenter__()
+            listeners = [Listener(host, sock, unlink=path) for sock, path in sockets]
+        except BaseException:
+            for sock, _ in sockets:
+                sock.close()
+            raise
+        self._server = Server(host, listeners, self._options, self._group)
+        return self._server
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """An ordinary error comes out as it is; only a cancellation goes through the group."""
+        assert self._server is not None
+        with CancelScope(shield=True):
+            await self._server.close()
+        if isinstance(error, Exception):
+            await self._group.__aexit__(None, None, None)
+            return False
+        return await self._group.__aexit__(kind, error, trace)
+
+
+def serve(
+    handler: Handler,
+    host: str | None = None,
+    port: int = 0,
+    *,
+    limit: int = LIMIT,
+    backlog: int = BACKLOG,
+    max_connections: int | None = None,
+    reuse_port: bool = False,
+    sock: socket.socket | None = None,
+    grace: float = GRACE,
+    on_error: OnError | None = None,
+    write_limit: int = WRITE_LIMIT,
+    resolver: Resolver | None = None,
+) -> Serving:
+    """Serves TCP connections: ``async with serve(handler, host, port) as server:``.
+
+    :param handler: an async function; called with a `Reader` and a `Writer` for each connection, in
+        a task of its own. The connection is closed when it returns.
+    :param host: a name or an address; all that it resolves to are listened on. ``None`` is every
+        address of this machine, IPv4 and IPv6.
+    :param port: 0 lets the system choose one, the same for all addresses.
+    :param limit: bytes that ``readuntil`` may buffer.
+    :param backlog: connections that the kernel may queue.
+    :param max_connections: beyond that many, connections wait in the kernel's queue.
+    :param reuse_port: lets several processes listen on one port (SO_REUSEPORT).
+    :param sock: a bound socket to listen on, instead of host and port. It is taken over: the object
+        given is detached, and the socket is closed with the server.
+    :param grace: seconds that leaving the block waits for handlers before it cancels them.
+    :param on_error: called with a handler's exception and the peer's address. Default: the logger
+        ``bridgeio.server``.
+    :param write_limit: bytes that may wait to be sent on one connection.
+    :param resolver: asked instead of the name service.
+    :raises OSError: on entering, if an address cannot be listened on.
+    """
+    options = _Options(
+        handler=handler,
+        limit=limit,
+        write_limit=write_limit,
+        max_connections=max_connections,
+        grace=grace,
+        on_error=on_error or log_error,
+    )
+
+    async def bind() -> list[tuple[socket.socket, None]]:
+        if sock is not None:
+            return [(take_over(sock, backlog), None)]
+        addresses = await resolve(host, port, flags=socket.AI_PASSIVE, resolver=resolver)
+        return [(bound, None) for bound in bind_all(addresses, port, backlog, reuse_port)]
+
+    if sock is not None and (host is not None or port):
+        raise ValueError("serve() takes either sock or host and port, not both")
+    return Serving(options, bind)
+
+
+def serve_unix(
+    handler: Handler,
+    path: str | os.PathLike[str],
+    *,
+    mode: int | None = None,
+    limit: int = LIMIT,
+    backlog: int = BACKLOG,
+    max_connections: int | None = None,
+    grace: float = GRACE,
+    on_error: OnError | None = None,
+    write_limit: int = WRITE_LIMIT,
+) -> Serving:
+    """Serves connections on a UNIX socket; parameters as for `serve`.
+
+    A socket file that nobody listens on any more is replaced; ours is removed at the end.
+
+    :param mode: permissions of the socket file, such as ``0o600``; in force before anybody can connect.
+    :raises OSError: on entering, if the path cannot be listened on.
+    """
+    options = _Options(
+        handler=handler,
+        limit=limit,
+        write_limit=write_limit,
+        max_connections=max_connections,
+        grace=grace,
+        on_error=on_error or log_error,
+    )
+    name = os.fspath(path)
+
+    async def bind() -> list[tuple[socket.socket, str | None]]:
+        return [(bind_unix(name, mode, backlog), None if name.startswith("\0") else name)]
+
+    return Serving(options, bind)
+
+
+async def serve_task(
+    handler: Handler,
+    host: str | None = None,
+    port: int = 0,
+    *,
+    task_status: TaskStatus[Server] = TASK_STATUS_IGNORED,
+    **options: Any,
+) -> None:
+    """`serve` as a task: ``server = await group.start(serve_task, handler, host, port)``.
+
+    Ends when the server is closed; a cancel drains it. Options as for `serve`.
+    """
+    async with serve(handler, host, port, **options) as server:
+        task_status.started(server)
+        await server.serve_forever()
+
+
+def _is_async(function: Any) -> bool:
+    while hasattr(function, "func"):  # functools.partial
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
