@@ -1,0 +1,108 @@
+"""bridgeio: write a network protocol once, run it on asyncio, uvloop, Trio, Tornado, Twisted, gevent and threads.
+
+    async def echo_client(reader, writer):
+        while line := await reader.readline():
+            writer.write(line)
+            await writer.drain()
+
+    bridgeio.run_server(echo_client, "localhost", 8888, backend="trio")
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "win32":
+    raise ImportError("bridgeio does not support Windows yet: it needs epoll or kqueue under every framework")
+
+from bridgeio import errors, lowlevel
+from bridgeio.client import open_connection, open_unix_connection
+from bridgeio.errors import (
+    AdapterError,
+    BackendBusyError,
+    BackendNotFoundError,
+    BackendNotInstalledError,
+    BusyError,
+    ConnectError,
+    IncompleteReadError,
+    LimitOverrunError,
+    NoBackendError,
+    SharedBetweenRunsError,
+    StreamClosedError,
+    TruncatedStreamError,
+    WriteBufferFullError,
+)
+from bridgeio.events import Event
+from bridgeio.facade import blocking
+from bridgeio.groups import TASK_STATUS_IGNORED, TaskGroup, TaskStatus, create_task_group
+from bridgeio.reader import Reader
+from bridgeio.registry import available_backends, current_backend, known_backends
+from bridgeio.running import run, run_server
+from bridgeio.scopes import (
+    CancelScope,
+    current_effective_deadline,
+    current_time,
+    fail_after,
+    fail_at,
+    get_cancelled_exc_class,
+    move_on_after,
+    move_on_at,
+    sleep,
+    sleep_forever,
+    sleep_until,
+)
+from bridgeio.server import DrainReport, Server, current_server, serve, serve_task, serve_unix
+from bridgeio.writer import Writer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "TASK_STATUS_IGNORED",
+    "AdapterError",
+    "BackendBusyError",
+    "BackendNotFoundError",
+    "BackendNotInstalledError",
+    "BusyError",
+    "CancelScope",
+    "ConnectError",
+    "DrainReport",
+    "Event",
+    "IncompleteReadError",
+    "LimitOverrunError",
+    "NoBackendError",
+    "Reader",
+    "Server",
+    "SharedBetweenRunsError",
+    "StreamClosedError",
+    "TaskGroup",
+    "TaskStatus",
+    "TruncatedStreamError",
+    "WriteBufferFullError",
+    "Writer",
+    "__version__",
+    "available_backends",
+    "blocking",
+    "create_task_group",
+    "current_backend",
+    "current_effective_deadline",
+    "current_server",
+    "current_time",
+    "errors",
+    "fail_after",
+    "fail_at",
+    "get_cancelled_exc_class",
+    "known_backends",
+    "lowlevel",
+    "move_on_after",
+    "move_on_at",
+    "open_connection",
+    "open_unix_connection",
+    "run",
+    "run_server",
+    "serve",
+    "serve_task",
+    "serve_unix",
+    "sleep",
+    "sleep_forever",
+    "sleep_until",
+]

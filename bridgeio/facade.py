@@ -1,0 +1,101 @@
+"""The same source from synchronous code: `blocking`.
+
+There is no second copy of anything and no loop in a thread: in a thread or a greenlet a wait may
+simply block, so the coroutine never yields and runs to its end in its caller's frame.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
+from inspect import iscoroutine
+from types import TracebackType
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from bridgeio.registry import backend, surrounding_backend
+
+__all__ = ["BlockingContext", "BlockingIterator", "blocking"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@overload
+def blocking(async_fn: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]: ...
+@overload
+def blocking(async_fn: Callable[P, AbstractAsyncContextManager[T]]) -> Callable[P, BlockingContext[T]]: ...
+@overload
+def blocking(async_fn: Callable[P, AsyncIterator[T]]) -> Callable[P, BlockingIterator[T]]: ...
+def blocking(async_fn: Callable[P, Any]) -> Callable[P, Any]:
+    """The function as one that blocks its caller, for plain threads and for greenlets.
+
+    Outside a run all calls share one run for the process (for the hub, on gevent), so a connection
+    made by one call serves the next, in any thread. Inside a threads or gevent task the call runs
+    in that task. Functions that return an async context manager or an async iterator give one for
+    ``with`` or ``for``.
+
+    :raises RuntimeError: when called where an event loop is running, which it would stop.
+    """
+
+    @functools.wraps(async_fn)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+        made = async_fn(*args, **kwargs)
+        if iscoroutine(made):
+            return _block(made)
+        if isinstance(made, AbstractAsyncContextManager):
+            return BlockingContext(made)
+        if isinstance(made, AsyncIterator):
+            return BlockingIterator(made)
+        raise TypeError(
+            "blocking() wants an async function, or one that returns an async context manager or "
+            f"an async iterator; {async_fn!r} returned {type(made).__name__}"
+        )
+
+    return call
+
+
+class BlockingContext(Generic[T]):
+    """An async context manager for ``with``."""
+
+    def __init__(self, manager: AbstractAsyncContextManager[T]) -> None:
+        self._manager = manager
+
+    def __enter__(self) -> T:
+        return _block(self._manager.__aenter__())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return _block(self._manager.__aexit__(kind, error, trace))
+
+
+class BlockingIterator(Generic[T]):
+    """An async iterator for ``for``."""
+
+    def __init__(self, iterator: AsyncIterator[T]) -> None:
+        self._iterator = iterator
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        try:
+            return _block(_next_of(self._iterator))
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """Ends an async generator early, and runs its cleanup."""
+        aclose = getattr(self._iterator, "aclose", None)
+        if aclose is not None:
+            _block(aclose())
+
+
+async def _next_of(iterator: AsyncIterator[T]) -> T:
+    return await iterator.__anext__()
+
+
+def _block(coro: Coroutine[Any, Any, T]) -> T:
+    around = surrounding_backend()
+    return (around if around is not None else backend("threads")).block(coro)

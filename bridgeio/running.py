@@ -1,0 +1,123 @@
+"""Entering the bridge: `run` starts a framework, `run_server` a whole program."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar, TypeVarTuple
+
+from bridgeio.events import Event
+from bridgeio.groups import as_coroutine
+from bridgeio.registry import backend as load_backend
+from bridgeio.registry import current_host
+from bridgeio.scopes import CancelScope
+from bridgeio.server import Handler, Server, serve
+from bridgeio.signals import signals_call
+from bridgeio.streams import flush_lingering
+
+__all__ = ["run", "run_server"]
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+
+
+def run(
+    async_fn: Callable[[*Args], Coroutine[Any, Any, T]],
+    *args: *Args,
+    backend: str = "asyncio",
+    backend_options: Mapping[str, object] | None = None,
+) -> T:
+    """Starts a framework, runs ``async_fn(*args)`` in it, leaves it, and returns the result.
+
+    Again and again in one process, also with different backends. When it returns, every task has
+    ended and every writer has flushed, or given up after its ``linger``.
+
+    :param backend: one of `known_backends`.
+    :param backend_options: asyncio and uvloop: ``loop_factory``, ``debug``; twisted: ``reactor``
+        (``"epoll"``, ``"poll"``, ``"select"``, ``"asyncio"``); threads: ``baton``.
+    :raises BackendNotFoundError: with the names that are known.
+    :raises BackendNotInstalledError: with the command that installs it.
+    :raises BackendBusyError: if the framework cannot run here now.
+    :raises TypeError: for an option that the backend does not know.
+    """
+    chosen = load_backend(backend)
+
+    async def main() -> T:
+        try:
+            result: T = await as_coroutine(async_fn, *args)
+            return result
+        finally:
+            with CancelScope(shield=True):
+                await flush_lingering(current_host())
+
+    try:
+        return chosen.run(main, backend_options or {})
+    except BaseExceptionGroup as group:
+        leaving = _way_out(group)
+        if leaving is None:
+            raise
+        raise leaving from group
+
+
+def run_server(
+    handler: Handler,
+    host: str | None = None,
+    port: int = 0,
+    *,
+    backend: str = "asyncio",
+    backend_options: Mapping[str, object] | None = None,
+    on_started: Callable[[Server], object] | None = None,
+    **serve_options: Any,
+) -> None:
+    """Runs a server until SIGINT or SIGTERM, then drains it; what a script calls.
+
+    A second signal cancels the handlers at once; a third has its usual effect.
+
+    :param on_started: called with the `Server` as soon as it listens.
+    :param serve_options: as for `serve`.
+    """
+
+    async def main() -> None:
+        await serve_until_signal(serve(handler, host, port, **serve_options), on_started)
+
+    run(main, backend=backend, backend_options=backend_options)
+
+
+async def serve_until_signal(serving: Any, on_started: Callable[[Server], object] | None) -> None:
+    """The body of `run_server`, for any kind of `Serving`."""
+    stop = Event()
+    everything = CancelScope()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            everything.cancel(f"a second {number.name}")
+            restore()
+        stop.set()
+
+    signals = signals_call(current_host(), on_signal, signal.SIGINT, signal.SIGTERM)
+
+    def restore() -> None:
+        nonlocal restored
+        if not restored:
+            restored = True
+            signals.__exit__(None, None, None)
+
+    restored = False
+    signals.__enter__()
+    try:
+        with everything:
+            async with serving as server:
+                if on_started is not None:
+                    on_started(server)
+                await stop.wait()
+    finally:
+        restore()
+
+
+def _way_out(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """The KeyboardInterrupt or SystemExit that ends the program, however deep it stands."""
+    for error in group.exceptions:
+        found = _way_out(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, KeyboardInterrupt | SystemExit):
+            return found
+    return None
