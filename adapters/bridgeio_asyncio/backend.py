@@ -1,0 +1,58 @@
+"""Starting asyncio, and finding it running."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+from bridgeio.contract import Backend, Main, Scope
+from bridgeio.errors import BackendBusyError, NoBackendError
+from bridgeio_asyncio.host import host_of
+from bridgeio_asyncio.task import AdoptedTask, SpawnedTask, drive
+
+__all__ = ["AsyncioBackend"]
+
+T = TypeVar("T")
+
+
+class AsyncioBackend(Backend):
+    """asyncio under one of its names: they differ in the loop that is made, and in nothing else."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def run(self, main: Main[T], options: Mapping[str, object]) -> T:
+        arguments = self._runner_arguments(**options)
+        if asyncio._get_running_loop() is not None:
+            raise BackendBusyError("an asyncio loop is already running in this thread: await the function instead")
+        with asyncio.Runner(**arguments) as runner:
+            return runner.run(self._run_main(main))
+
+    def current_task(self) -> SpawnedTask | AdoptedTask:
+        loop = asyncio.get_running_loop()
+        native = asyncio.current_task(loop)
+        if native is None:
+            raise NoBackendError("a callback of the asyncio loop cannot wait: call bridgeio from a task")
+        return host_of(loop, self.name).adopt(native)
+
+    def versions(self) -> dict[str, str]:
+        if self.name == "uvloop":
+            return {"uvloop": version("uvloop")}
+        return {"asyncio": platform.python_version()}
+
+    def _runner_arguments(self, *, debug: bool | None = None, loop_factory: Any = None) -> dict[str, Any]:
+        if self.name == "uvloop" and loop_factory is None:
+            import uvloop
+
+            loop_factory = uvloop.new_event_loop
+        return {"debug": debug, "loop_factory": loop_factory}
+
+    async def _run_main(self, main: Main[T]) -> T:
+        host = host_of(asyncio.get_running_loop(), self.name)
+        try:
+            return await drive(SpawnedTask(host, "main", Scope()), main())
+        finally:
+            host.close()

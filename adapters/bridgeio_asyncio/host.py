@@ -1,0 +1,109 @@
+"""An asyncio event loop as a `Host`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any
+
+from bridgeio.contract import CURRENT, Handle, Host, Scope
+from bridgeio_asyncio.task import AdoptedTask, SpawnedTask, drive
+
+__all__ = ["AsyncioHost", "host_of"]
+
+_ATTRIBUTE = "_bridgeio_host"
+
+
+class AsyncioHost(Host):
+    """Lives as long as its loop, which keeps it: a table keyed weakly by loops would keep a loop
+    alive through the value, because a host needs its loop."""
+
+    cancelled_class = asyncio.CancelledError
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, backend: str) -> None:
+        self.loop = loop
+        self.backend = backend
+        self.tasks: dict[asyncio.Task[Any], SpawnedTask | AdoptedTask] = {}
+        super().__init__()
+
+    def now(self) -> float:
+        return self.loop.time()
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Handle:
+        return self.loop.call_at(when, callback)
+
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> object:
+        return self.loop.call_soon_threadsafe(callback)
+
+    def watch(
+        self, fd: int, on_readable: Callable[[], object], on_writable: Callable[[], object] | None = None
+    ) -> Handle:
+        return _Watch(self.loop, fd, on_readable, on_writable)
+
+    def spawn(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> SpawnedTask:
+        task = SpawnedTask(self, name, scope)
+        self.loop.create_task(drive(task, coro), name=name)
+        return task
+
+    def adopt(self, native: asyncio.Task[Any]) -> SpawnedTask | AdoptedTask:
+        """The record of a native task; the same one as long as the task lives."""
+        known = self.tasks.get(native)
+        if known is None:
+            known = self.tasks[native] = AdoptedTask(self, native)
+            native.add_done_callback(self.tasks.pop)
+        CURRENT.set(known)
+        return known
+
+    def close(self) -> None:
+        super().close()
+        if getattr(self.loop, _ATTRIBUTE, None) is self:
+            delattr(self.loop, _ATTRIBUTE)
+
+    def close_with_loop(self) -> None:
+        """Has the loop close this host when it shuts down.
+
+        A loop has no hook for that, but `asyncio.run` and `asyncio.Runner` close the loop's
+        asynchronous generators before the loop, and one of those can be ours.
+        """
+        self._closing = self._until_shutdown()
+        with contextlib.suppress(StopIteration):
+            self._closing.__anext__().send(None)  # type: ignore[attr-defined]
+
+    async def _until_shutdown(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            self.close()
+
+
+class _Watch:
+    """``add_reader`` and ``add_writer`` as a handle."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        fd: int,
+        on_readable: Callable[[], object],
+        on_writable: Callable[[], object] | None,
+    ) -> None:
+        self._loop = loop
+        self._fd = fd
+        loop.add_reader(fd, on_readable)
+        if on_writable is not None:
+            loop.add_writer(fd, on_writable)
+
+    def cancel(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._fd)
+            self._loop.remove_writer(self._fd)
+
+
+def host_of(loop: asyncio.AbstractEventLoop, backend: str) -> AsyncioHost:
+    """The host of a running loop, made at its first use."""
+    host: AsyncioHost | None = getattr(loop, _ATTRIBUTE, None)
+    if host is None:
+        host = AsyncioHost(loop, backend)
+        setattr(loop, _ATTRIBUTE, host)
+        host.close_with_loop()
+    return host

@@ -1,0 +1,226 @@
+"""Tasks on asyncio: those that bridgeio starts, and those it finds itself in."""
+
+from __future__ import annotations
+
+import asyncio
+from _thread import get_ident
+from collections.abc import Callable, Coroutine, Generator
+from types import coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bridgeio.contract import BUDGET, CURRENT, Scope, Task
+
+if TYPE_CHECKING:
+    from bridgeio_asyncio.host import AsyncioHost
+
+__all__ = ["AdoptedTask", "ScopeCancelled", "SpawnedTask", "drive"]
+
+T = TypeVar("T")
+
+
+class ScopeCancelled(asyncio.CancelledError):
+    """A cancellation by a scope of ours. asyncio's own is the plain class."""
+
+
+class _FutureTask(Task):
+    """Parks on Futures. Works under any driver that understands them: asyncio's, or ours around it."""
+
+    __slots__ = ("_create_future", "_future", "native")
+
+    def __init__(self, host: AsyncioHost, name: str, scope: Scope, native: asyncio.Task[Any] | None) -> None:
+        super().__init__(host, name, scope)
+        self.native = native
+        self._create_future = host.loop.create_future
+        self._future: asyncio.Future[None] | None = None
+
+    @coroutine
+    def park(self, abort: Callable[[], bool]) -> Generator[Any, Any, None]:
+        self.abort = abort
+        self._future = future = self._create_future()
+        future._asyncio_future_blocking = True
+        try:
+            yield future
+        except asyncio.CancelledError:
+            if self.abort is None:  # woken first: the result wins
+                self._keep()
+            elif abort():
+                self.abort = None
+                raise
+            else:
+                self._keep()
+                yield from self._park_on(abort)
+        except BaseException:  # the driver is closing us
+            self.abort = None
+            abort()
+            raise
+        self.budget = BUDGET
+        if self.failing:
+            raise self.cancellation()
+
+    def wake(self) -> None:
+        if self.abort is not None:
+            self.abort = None
+            future = self._future
+            if future is not None and not future.done():
+                future.set_result(None)
+
+    @coroutine
+    def give_way(self) -> Generator[Any, Any, None]:
+        self.budget = BUDGET
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._keep()
+
+    @coroutine
+    def raise_kept(self) -> Generator[Any, Any, None]:  # type: ignore[override]
+        self.kept = False
+        yield
+
+    def cancellation(self) -> BaseException:
+        self.failing = False
+        self.scope.edge = True
+        return ScopeCancelled()
+
+    def _park_on(self, abort: Callable[[], bool]) -> Any:
+        """The same wait again, after a native cancellation that could not end it."""
+        return self.park(abort)
+
+    def _keep(self) -> None:
+        """Asks asyncio to raise the cancellation at the next wait; the count stays as it is."""
+        native = asyncio.current_task()
+        if native is not None:
+            self.kept = True
+            native.uncancel()
+            native.cancel()
+
+
+class SpawnedTask(_FutureTask):
+    """A task that bridgeio started: `drive` stands between asyncio and the coroutine."""
+
+    __slots__ = ("_ended_by_us", "foreign", "thread")
+
+    def __init__(self, host: AsyncioHost, name: str, scope: Scope) -> None:
+        super().__init__(host, name, scope, None)
+        self.thread = 0
+        self.foreign: Any = None
+        self._ended_by_us = False
+
+    def interrupt(self) -> bool:
+        if self.foreign is None or not self.foreign.cancel():
+            return False
+        self._ended_by_us = True
+        return True
+
+    def is_ours(self, error: BaseException) -> bool:
+        """Code that waits natively may raise a fresh error for the one it was given (Condition.wait
+        does, before 3.12); with no native cancellation under way it can only be ours."""
+        if isinstance(error, ScopeCancelled):
+            return True
+        return (
+            isinstance(error, asyncio.CancelledError)
+            and self.scope.edge
+            and self.native is not None
+            and self.native.cancelling() == 0
+        )
+
+    def begin_native_wait(self, waited: Any) -> None:
+        self.foreign = waited
+        scope = self.scope
+        if scope.cancelled and not scope.edge and self.interrupt():
+            scope.edge = True
+
+    def end_native_wait(self, error: BaseException | None) -> BaseException | None:
+        """What the coroutine is to see of an error that ended its wait."""
+        self.foreign = None
+        ended_by_us, self._ended_by_us = self._ended_by_us, False
+        if not ended_by_us or not isinstance(error, asyncio.CancelledError):
+            return error
+        assert self.native is not None
+        return error if self.native.cancelling() else self.cancellation()
+
+
+async def drive(task: SpawnedTask, coro: Coroutine[Any, Any, T]) -> T:
+    """The body of the `asyncio.Task` that carries one of ours."""
+    native = asyncio.current_task()
+    assert native is not None
+    task.native = native
+    task.host.tasks[native] = task
+    CURRENT.set(task)
+    try:
+        return await _steps(task, coro)
+    finally:
+        del task.host.tasks[native]
+
+
+@coroutine
+def _steps(task: SpawnedTask, coro: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    """Passes on what the coroutine awaits, and knows by that where it waits."""
+    send = coro.send
+    thread = get_ident()
+    error: BaseException | None = None
+    while True:
+        task.thread = thread
+        try:
+            if error is None:
+                waited = send(None)
+            else:
+                thrown, error = error, None
+                waited = coro.throw(thrown)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        finally:
+            task.thread = 0
+        if task.abort is not None:
+            try:
+                yield waited
+            except BaseException as raised:
+                error = raised
+            continue
+        task.begin_native_wait(waited)
+        try:
+            yield waited
+        except BaseException as raised:
+            error = task.end_native_wait(raised)
+        else:
+            task.end_native_wait(None)
+
+
+class AdoptedTask(_FutureTask):
+    """A task that somebody else started, and that called bridgeio. asyncio drives it directly, so
+    the only way to end its native waits is its own: `Task.cancel`, once, and `Task.uncancel` after."""
+
+    __slots__ = ("_owed",)
+
+    native: asyncio.Task[Any]
+
+    def __init__(self, host: AsyncioHost, native: asyncio.Task[Any]) -> None:
+        super().__init__(host, native.get_name(), Scope(), native)
+        self._owed = 0
+
+    @property
+    def thread(self) -> int:
+        native: asyncio.Task[Any] | None = asyncio.current_task(self.host.loop)
+        return get_ident() if native is self.native else 0
+
+    def interrupt(self) -> bool:
+        self.host.loop.call_soon(self._end_native_wait)
+        return False
+
+    def is_ours(self, error: BaseException) -> bool:
+        if isinstance(error, ScopeCancelled):
+            return True
+        return isinstance(error, asyncio.CancelledError) and 0 < self._owed >= self.native.cancelling()
+
+    def forgive(self) -> None:
+        while self._owed:
+            self._owed -= 1
+            self.native.uncancel()
+
+    def _end_native_wait(self) -> None:
+        """One turn later the task is at its next wait. If that is ours, it knows by itself."""
+        scope = self.scope
+        if self.abort is None and scope.cancelled and not scope.edge and not self.native.done():
+            scope.edge = True
+            self._owed += 1
+            self.native.cancel()
