@@ -1,4 +1,4 @@
-"""setup.cfg lists packages and adapters by hand, so the list is held against the disk."""
+"""setup.cfg lists packages and adapters by hand, so the lists are held against the disk and the code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 
 import pytest
 
+import bridgeio
 from checkout import ROOT, declared, declared_packages, package_folder, python_files, written_packages
 
 # An adapter's folder keeps its place with a py.typed until somebody writes it. Take its line away then.
@@ -32,6 +33,11 @@ def test_no_package_is_listed_twice() -> None:
 def test_every_listed_package_can_be_imported_but_those_not_yet_written() -> None:
     """No listed package is half-present: each is a real package, or says here that it is still to come."""
     assert set(declared_packages()) - set(written_packages()) == NOT_YET_WRITTEN
+
+
+def test_the_version_is_the_one_in_setup_cfg() -> None:
+    """The library tells its users the version that the index tells them."""
+    assert [bridgeio.__version__] == declared("metadata", "version")
 
 
 @pytest.mark.parametrize("package", written_packages())
@@ -70,9 +76,8 @@ def test_every_entry_point_leads_somewhere(group: str) -> None:
 
 def test_the_registry_knows_the_same_adapters_as_setup_cfg() -> None:
     """The built-in table, needed in frozen programs, names the same backends as the entry points."""
-    registry = importlib.import_module("bridgeio")
     names = {line.partition(" = ")[0] for line in entry_points("bridgeio.adapters")}
-    assert names <= set(registry.known_backends())
+    assert names <= set(bridgeio.known_backends())
 
 
 def folders_with_python(root: str) -> set[str]:
