@@ -1,11 +1,11 @@
 """bridgeio: write a network protocol once, run it on asyncio, uvloop, Trio, Tornado, Twisted, gevent and threads.
 
-    async def echo_client(reader, writer):
-        while line := await reader.readline():
-            writer.write(line)
-            await writer.drain()
+async def echo_client(reader, writer):
+    while line := await reader.readline():
+        writer.write(line)
+        await writer.drain()
 
-    bridgeio.run_server(echo_client, "localhost", 8888, backend="trio")
+bridgeio.run_server(echo_client, "localhost", 8888, backend="trio")
 """
 
 from __future__ import annotations

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from inspect import iscoroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, TypeVarTuple, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, overload
 
 from bridgeio.cancellation import Scope, move, refresh
-from bridgeio.contract import never
 from bridgeio.registry import current_task
 from bridgeio.scopes import CancelScope
 
@@ -55,7 +54,7 @@ class TaskGroup:
 
     def __init__(self) -> None:
         self.cancel_scope = CancelScope()
-        self._children: set[Task] = set()
+        self._children: set[object] = set()
         self._errors: list[BaseException] = []
         self._host_task: Task | None = None
         self._native: NativeGroup | None = None
@@ -124,7 +123,9 @@ class TaskGroup:
 
     def _check_open(self) -> None:
         if not self._open:
-            raise RuntimeError("this TaskGroup is not open: enter it with `async with`, and start tasks inside the block")
+            raise RuntimeError(
+                "this TaskGroup is not open: enter it with `async with`, and start tasks inside the block"
+            )
 
     def _spawn(self, coro: Coroutine[Any, Any, Any], name: str, start: _Start | None) -> Task:
         assert self._host_task is not None
@@ -143,7 +144,7 @@ class TaskGroup:
             self._child_failed(error, start)
         finally:
             scope.unlink()
-            self._children.discard(task)  # type: ignore[arg-type]
+            self._children.discard(task)
             if start is not None:
                 start.child_ended()
             if not self._children and self._host_task is not None:
@@ -201,7 +202,7 @@ class TaskGroup:
         return absorbed
 
 
-class _Start(Generic[T_contra]):
+class _Start:
     """The wait of one `TaskGroup.start`, and the ``task_status`` of its child.
 
     Until the child has started it stands below a scope of its own inside the caller's, so that a
@@ -271,7 +272,7 @@ def name_of(function: object, name: object = None) -> str:
     return f"{module}.{label}" if module else str(label)
 
 
-def as_coroutine(function: Callable[..., Any], *args: object, **kwargs: object) -> Coroutine[Any, Any, Any]:
+def as_coroutine(function: Any, *args: object, **kwargs: object) -> Coroutine[Any, Any, Any]:
     """Calls the function, and refuses what is no coroutine with words that help."""
     if iscoroutine(function):
         function.close()

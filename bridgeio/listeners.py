@@ -110,8 +110,8 @@ def bind_all(addresses: list[AddressInfo], port: int, backlog: int, reuse_port: 
     for attempts_left in reversed(range(16 if port == 0 else 1)):
         sockets: list[socket.socket] = []
         try:
-            for info in addresses:
-                _bind_next(info, sockets, len(addresses), reuse_port)
+            for left, info in enumerate(addresses, 1 - len(addresses)):
+                _bind_next(info, sockets, bool(sockets or left), reuse_port)
             for sock in sockets:
                 sock.listen(backlog)
             return sockets
@@ -124,7 +124,7 @@ def bind_all(addresses: list[AddressInfo], port: int, backlog: int, reuse_port: 
     raise AssertionError("the last attempt returns or raises")
 
 
-def _bind_next(info: AddressInfo, sockets: list[socket.socket], wanted: int, reuse_port: bool) -> None:
+def _bind_next(info: AddressInfo, sockets: list[socket.socket], others: bool, reuse_port: bool) -> None:
     family, kind, proto, _, address = info
     port = address[1]
     if port == 0 and sockets:
@@ -133,9 +133,8 @@ def _bind_next(info: AddressInfo, sockets: list[socket.socket], wanted: int, reu
     try:
         sockets.append(_bind(family, kind, proto, address, reuse_port))
     except OSError as error:
-        missing = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-        last_chance = len(sockets) == 0 and info is not None and wanted == 1
-        if not missing or last_chance:
+        family_is_missing = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+        if not (family_is_missing and others):
             raise describe(error, "listen on", address) from error
 
 

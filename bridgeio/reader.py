@@ -61,13 +61,13 @@ class Reader:
             raise self._busy()
         if n < 0:
             return await self._read_all(task)
-        data: bytes | None
+        data: bytes | None = None
         if self._buffer.size:
             data = self._buffer.take(n)
         elif n == 0:
             data = b""
         else:
-            most = n if n < self._chunk else self._chunk
+            most = min(self._chunk, n)
             self._reading = True
             try:
                 while (data := self._receive_now(most)) is None:
@@ -106,6 +106,7 @@ class Reader:
             raise self._busy()
         buffer = self._buffer
         size = len(separator)
+        data: bytes | None = None
         self._reading = True
         try:
             while not buffer.size or (found := buffer.find(separator)) < 0:
@@ -140,6 +141,7 @@ class Reader:
         if self._reading:
             raise self._busy()
         buffer = self._buffer
+        data = b""
         while buffer.size < n:
             data = await self._receive(task, min(n - buffer.size, RECEIVE_MAX))
             if len(data) == n:

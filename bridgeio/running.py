@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import ExitStack
 from typing import Any, TypeVar, TypeVarTuple
 
 from bridgeio.events import Event
@@ -87,31 +88,20 @@ async def serve_until_signal(serving: Any, on_started: Callable[[Server], object
     """The body of `run_server`, for any kind of `Serving`."""
     stop = Event()
     everything = CancelScope()
+    with ExitStack() as signals:
 
-    def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():
-            everything.cancel(f"a second {number.name}")
-            restore()
-        stop.set()
+        def on_signal(number: signal.Signals) -> None:
+            if stop.is_set():
+                everything.cancel(f"a second {number.name}")
+                signals.close()
+            stop.set()
 
-    signals = signals_call(current_host(), on_signal, signal.SIGINT, signal.SIGTERM)
-
-    def restore() -> None:
-        nonlocal restored
-        if not restored:
-            restored = True
-            signals.__exit__(None, None, None)
-
-    restored = False
-    signals.__enter__()
-    try:
+        signals.enter_context(signals_call(current_host(), on_signal, signal.SIGINT, signal.SIGTERM))
         with everything:
             async with serving as server:
                 if on_started is not None:
                     on_started(server)
                 await stop.wait()
-    finally:
-        restore()
 
 
 def _way_out(group: BaseExceptionGroup[BaseException]) -> BaseException | None:

@@ -134,7 +134,9 @@ class SocketSource:
         whose = f"the stream to {show_address(self.peer)}"
         if self.fd < 0:
             return StreamClosedError(f"{whose} was closed by this side")
-        return StreamClosedError(f"{whose} belongs to a run that has ended, or to the process that this one was forked from")
+        return StreamClosedError(
+            f"{whose} belongs to a run that has ended, or to the process that this one was forked from"
+        )
 
     def abandon(self) -> None:
         """The poller is gone: nothing will be ready any more, and every use is an error."""

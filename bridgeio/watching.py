@@ -49,9 +49,7 @@ class WatchingPoller(Poller):
         if armed is not None:
             armed.cancel()
         if write:
-            self._writing[source.fd] = self._host.watch(
-                source.fd, _ignore, partial(self._ready, source, WRITE)
-            )
+            self._writing[source.fd] = self._host.watch(source.fd, _ignore, partial(self._ready, source, WRITE))
 
     def _remove(self, source: Source) -> None:
         self._stop(source)

@@ -13,9 +13,9 @@ from bridgeio.buffers import Bytes, SendBuffer
 from bridgeio.contract import Task
 from bridgeio.errors import StreamClosedError, WriteBufferFullError, describe, show_address
 from bridgeio.limits import HIGH_WATER, LINGER, WRITE_LIMIT
+from bridgeio.poller import WRITE
 from bridgeio.registry import current_task
 from bridgeio.sockets import SocketSource, reset_on_close
-from bridgeio.poller import WRITE
 from bridgeio.timers import Timer
 
 __all__ = ["Writer"]

@@ -25,7 +25,7 @@ class AsyncioBackend(Backend):
         self.name = name
 
     def run(self, main: Main[T], options: Mapping[str, object]) -> T:
-        arguments = self._runner_arguments(**options)
+        arguments = self._runner_arguments(**dict[str, Any](options))
         if asyncio._get_running_loop() is not None:
             raise BackendBusyError("an asyncio loop is already running in this thread: await the function instead")
         with asyncio.Runner(**arguments) as runner:

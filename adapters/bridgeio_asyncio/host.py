@@ -68,7 +68,7 @@ class AsyncioHost(Host):
         """
         self._closing = self._until_shutdown()
         with contextlib.suppress(StopIteration):
-            self._closing.__anext__().send(None)  # type: ignore[attr-defined]
+            self._closing.__anext__().send(None)
 
     async def _until_shutdown(self) -> AsyncGenerator[None, None]:
         try:

@@ -41,7 +41,7 @@ class _FutureTask(Task):
         try:
             yield future
         except asyncio.CancelledError:
-            if self.abort is None:  # woken first: the result wins
+            if self._was_woken():  # first, so the result wins
                 self._keep()
             elif abort():
                 self.abort = None
@@ -73,7 +73,7 @@ class _FutureTask(Task):
             self._keep()
 
     @coroutine
-    def raise_kept(self) -> Generator[Any, Any, None]:  # type: ignore[override]
+    def raise_kept(self) -> Generator[Any, Any, None]:
         self.kept = False
         yield
 
@@ -81,6 +81,9 @@ class _FutureTask(Task):
         self.failing = False
         self.scope.edge = True
         return ScopeCancelled()
+
+    def _was_woken(self) -> bool:
+        return self.abort is None
 
     def _park_on(self, abort: Callable[[], bool]) -> Any:
         """The same wait again, after a native cancellation that could not end it."""
@@ -99,6 +102,8 @@ class SpawnedTask(_FutureTask):
     """A task that bridgeio started: `drive` stands between asyncio and the coroutine."""
 
     __slots__ = ("_ended_by_us", "foreign", "thread")
+
+    thread: int
 
     def __init__(self, host: AsyncioHost, name: str, scope: Scope) -> None:
         super().__init__(host, name, scope, None)
