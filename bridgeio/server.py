@@ -431,4 +431,4 @@ async def serve_task(
 def _is_async(function: Any) -> bool:
     while hasattr(function, "func"):  # functools.partial
         function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

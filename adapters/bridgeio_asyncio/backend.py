@@ -51,6 +51,7 @@ class AsyncioBackend(Backend):
         return {"debug": debug, "loop_factory": loop_factory}
 
     async def _run_main(self, main: Main[T]) -> T:
+        """The native main task. A subclass may prepare the running loop first."""
         host = host_of(asyncio.get_running_loop(), self.name)
         try:
             return await drive(SpawnedTask(host, "main", Scope()), main())

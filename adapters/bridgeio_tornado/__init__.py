@@ -1,0 +1,52 @@
+"""bridgeio on Tornado, whose IOLoop has been an asyncio loop since Tornado 5.
+
+Everything is as in `bridgeio_asyncio`, and this adapter is a thin layer on that one:
+
+==================  ================================================================
+contract            Tornado
+==================  ================================================================
+Host                the asyncio loop under an ``IOLoop``
+Task                an `asyncio.Task`; a Tornado handler's coroutine is one, too
+now                 the asyncio loop's clock. ``IOLoop.time()`` is wall-clock time:
+                    a deadline for bridgeio is made from `bridgeio.current_time`
+run                 `asyncio.Runner` with an ``IOLoop`` for its loop; options
+                    ``loop_factory`` and ``debug``
+==================  ================================================================
+
+Not promised: what `bridgeio_asyncio` does not. A cancelled ``IOStream`` read leaves that stream
+unusable; that is Tornado's, and no scope of ours can mend it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from bridgeio.contract import Adapter, Probe
+from bridgeio_asyncio import in_task
+
+if TYPE_CHECKING:
+    from bridgeio_tornado.backend import TornadoBackend
+
+__all__ = ["ADAPTER"]
+
+
+def _in_task() -> bool:
+    ioloop = sys.modules.get("tornado.ioloop")
+    return ioloop is not None and in_task() and ioloop.IOLoop.current(instance=False) is not None
+
+
+def _load() -> TornadoBackend:
+    from bridgeio_tornado.backend import TornadoBackend
+
+    return TornadoBackend("tornado")
+
+
+ADAPTER = Adapter(
+    name="tornado",
+    framework="Tornado",
+    requires=("tornado",),
+    install="bridgeio[tornado]",
+    load=_load,
+    probes=(Probe(20, _in_task),),
+)
