@@ -28,6 +28,13 @@ REFUSED = {
     ),
 }
 
+# The contracts that list the adapters one by one: a linter that was told of one too few keeps silent.
+ADAPTER_LISTS = [
+    ("core-knows-no-adapter", "forbidden_modules"),
+    ("adapters", "source_modules"),
+    ("strangers", "modules"),
+]
+
 
 def test_the_layers_hold() -> None:
     """No arrow points upwards, no framework is in the core, no adapter knows more than the contract."""
@@ -50,13 +57,23 @@ def test_the_linter_would_see(file: str, statement: str, contract: str, tmp_path
 
 def test_every_import_package_is_linted() -> None:
     """No package stays out of the linter's sight."""
-    assert set(declared("importlinter", "root_packages")) == {name for name in written_packages() if "." not in name}
+    assert set(declared("importlinter", "root_packages")) == {"bridgeio", *written_adapters()}
+
+
+@pytest.mark.parametrize(("contract", "key"), ADAPTER_LISTS)
+def test_every_adapter_is_under_every_contract(contract: str, key: str) -> None:
+    """A new adapter is held to the same rules as the old ones."""
+    assert set(declared(f"importlinter:contract:{contract}", key)) == written_adapters()
 
 
 @pytest.mark.parametrize("file", python_files("bridgeio"), ids=relative)
 def test_the_core_names_no_framework_in_an_import(file: Path) -> None:
     """No import statement of the core names a framework: not in a function, not for type checkers only."""
     assert {name.partition(".")[0] for name in imports(file)} & FRAMEWORKS == set()
+
+
+def written_adapters() -> set[str]:
+    return {name for name in written_packages() if name.startswith("bridgeio_")}
 
 
 def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
