@@ -16,6 +16,7 @@ process may use several frameworks. The ranks of the probes are that order:
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 from _thread import get_ident
@@ -136,10 +137,12 @@ def _adapters() -> dict[str, str]:
 
 
 def _exists(module: str) -> bool:
+    """Whether the module can be imported, without importing it; a folder without code cannot."""
     try:
-        return importlib.util.find_spec(module) is not None
+        spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return False
+    return spec is not None and spec.origin is not None
 
 
 def _missing(described: Adapter) -> list[str]:
@@ -178,5 +181,9 @@ def _detect() -> Task:
 
 @cache
 def _probes() -> list[tuple[str, Callable[[], bool]]]:
-    ranked = [(probe.rank, name, probe.inside) for name in known_backends() for probe in adapter(name).probes]
+    """In the order of their ranks. A stranger's broken adapter must not blind us to the others."""
+    ranked: list[tuple[int, str, Callable[[], bool]]] = []
+    for name in known_backends():
+        with contextlib.suppress(AdapterError, ImportError):
+            ranked += [(probe.rank, name, probe.inside) for probe in adapter(name).probes]
     return [(name, inside) for _, name, inside in sorted(ranked, key=lambda row: row[:2])]
