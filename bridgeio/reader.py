@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from _thread import get_ident
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from bridgeio.buffers import ReceiveBuffer
-from bridgeio.contract import Task
+from bridgeio.contract import CURRENT, Task
 from bridgeio.errors import BusyError, IncompleteReadError, LimitOverrunError, describe, show_address
 from bridgeio.limits import CHUNK_MAX, CHUNK_MIN, LIMIT, RECEIVE_MAX
 from bridgeio.registry import current_task
@@ -15,7 +16,11 @@ __all__ = ["ByteSource", "Reader"]
 
 
 class ByteSource(Protocol):
-    """Where a `Reader` gets its bytes: a socket, or something that behaves like one."""
+    """Where a `Reader` gets its bytes: a socket, or something that behaves like one.
+
+    ``readable`` says that ``receive`` may be tried: there may be bytes, or the end, or an error. It
+    stays set at the end, where ``receive`` gives ``b""`` again and again.
+    """
 
     readable: bool
     usable: bool
@@ -54,7 +59,9 @@ class Reader:
 
         With ``n=-1``, everything up to the end. ``n=0`` gives ``b""`` at once.
         """
-        task = current_task()
+        task = CURRENT.get()
+        if task is None or task.thread != get_ident():
+            task = current_task()
         if task.scope.cancelled:
             await task.checkpoint_if_cancelled()
         if self._reading:
@@ -64,14 +71,15 @@ class Reader:
         data: bytes | None = None
         if self._buffer.size:
             data = self._buffer.take(n)
-        elif n == 0:
+        elif n == 0 or self._ended:
             data = b""
         else:
             most = min(self._chunk, n)
             self._reading = True
             try:
-                while (data := self._receive_now(most)) is None:
-                    await self._source.wait_readable(task)
+                source = self._source
+                while not source.readable or (data := self._receive_now(most)) is None:
+                    await source.wait_readable(task)
             finally:
                 self._reading = False
         task.budget -= 1
@@ -99,23 +107,26 @@ class Reader:
         """
         if not separator:
             raise ValueError("an empty separator would be found everywhere")
-        task = current_task()
+        task = CURRENT.get()
+        if task is None or task.thread != get_ident():
+            task = current_task()
         if task.scope.cancelled:
             await task.checkpoint_if_cancelled()
         if self._reading:
             raise self._busy()
         buffer = self._buffer
+        source = self._source
         size = len(separator)
         data: bytes | None = None
         self._reading = True
         try:
             while not buffer.size or (found := buffer.find(separator)) < 0:
                 self._check_limit(buffer.size - size + 1, "no separator came")
-                while (data := self._receive_now(self._chunk)) is None:
-                    await self._source.wait_readable(task)
+                while not source.readable or (data := self._receive_now(self._chunk)) is None:
+                    await source.wait_readable(task)
                 if not data:
                     raise IncompleteReadError(buffer.take(buffer.size), None)
-                if not buffer.size and data.find(separator) == len(data) - size <= self.limit:
+                if not buffer.size and -1 < data.find(separator) == len(data) - size <= self.limit:
                     break  # the usual case: one whole message, and no copy
                 buffer.append(data)
             else:
@@ -224,7 +235,7 @@ class Reader:
         """What the source has next; ``b""`` at the end."""
         self._reading = True
         try:
-            while (data := self._receive_now(most)) is None:
+            while not self._source.readable or (data := self._receive_now(most)) is None:
                 await self._source.wait_readable(task)
         finally:
             self._reading = False
@@ -233,10 +244,6 @@ class Reader:
 
     def _receive_now(self, most: int) -> bytes | None:
         source = self._source
-        if self._ended:
-            return b""
-        if not source.readable:
-            return None
         if not source.usable or self._error is not None:
             raise self._unusable()
         try:
