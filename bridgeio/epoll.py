@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from bridgeio.poller import PEER_DONE, READ, URGENT, WRITE, Poller, Source
 from bridgeio.unpatched import original
@@ -44,7 +44,7 @@ class EpollPoller(Poller):
     def _remove(self, source: Source) -> None:
         self._epoll.unregister(source.fd)
 
-    def _fetch(self, most: int) -> Iterable[tuple[int, int]]:
+    def _fetch(self, most: int) -> list[tuple[int, int]]:
         events: list[tuple[int, int]] = self._poll(0, most)
         return events
 

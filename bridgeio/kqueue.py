@@ -6,7 +6,7 @@ Written with care and tested against a fake; it has not run on the real thing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from bridgeio.poller import PEER_DONE, READ, WRITE, Poller, Source
@@ -55,9 +55,8 @@ class KqueuePoller(Poller):
             self._control(self._kevent(source.fd, self._read, self._gone))
         self._change(source, False)
 
-    def _fetch(self, most: int) -> Iterable[tuple[int, int]]:
-        for event in self._queue_of_kernel.control(None, most, 0):
-            yield event.ident, self._bits(event)
+    def _fetch(self, most: int) -> list[tuple[int, int]]:
+        return [(event.ident, self._bits(event)) for event in self._queue_of_kernel.control(None, most, 0)]
 
     def _bits(self, event: Any) -> int:
         bits = READ if event.filter == self._read else WRITE

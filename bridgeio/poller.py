@@ -3,9 +3,8 @@
 Rule 1: a socket is registered once, edge-triggered. What it was ready for is remembered in its
 source; nothing is asked of the kernel twice. (Listeners are level-triggered: an accept that failed
 for want of descriptors must come again.)
-Rule 2: events taken from the kernel are ours: they stand in a queue, each beside the source it was
-meant for, before any callback runs. Whatever a callback does (raise, dispatch again, close others),
-the rest stays there and is called for again.
+Rule 2: events taken from the kernel are ours: the poller holds what is left of a batch, and whatever
+a callback does (raise, dispatch again, close others), the rest is called for again.
 Rule 3: a source that was unregistered gets no event any more, even one taken before; the number of
 its descriptor may be in use again by then. So unregister first, close after.
 Rule 4: after a fork the child owns none of this: it closes its copy of the poller's descriptor and
@@ -16,8 +15,8 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from operator import length_hint
 from typing import Any, Protocol
 
 from bridgeio.limits import EVENTS_PER_DISPATCH
@@ -68,7 +67,8 @@ class Poller:
         self.sources: dict[int, Source] = {}
         self.dispatches = 0
         self.events = 0
-        self._queue: deque[tuple[Source, int]] = deque()
+        self._batch: Iterator[tuple[int, int]] = iter(())
+        self._left: set[int] = set()
         self._call_soon = call_soon
         _watch_for_forks(self)
 
@@ -89,37 +89,38 @@ class Poller:
             source.registered = False
             if self.sources.get(source.fd) is source:
                 del self.sources[source.fd]
+                self._left.add(source.fd)
                 self._remove(source)
 
     def dispatch(self) -> None:
         """Takes a bounded number of events, without waiting, and hands each to its source."""
-        queue = self._queue
-        if not queue:
-            self._take(queue)
+        batch = self._batch
+        if not length_hint(batch):
+            self._batch = batch = self._take()
+        sources, left = self.sources, self._left
         try:
-            while queue:
-                source, events = queue.popleft()
-                if source.registered:
+            for fd, events in batch:
+                source = sources.get(fd)
+                if source is not None and fd not in left:
                     source.on_event(events)
         finally:
-            if queue:
+            if length_hint(batch):
                 self._call_soon(self.dispatch)
 
-    def _take(self, queue: deque[tuple[Source, int]]) -> None:
-        sources = self.sources
+    def _take(self) -> Iterator[tuple[int, int]]:
+        """A new batch. Who leaves from now on gets nothing of it, nor does who takes his number."""
+        self._left.clear()
+        taken = self._fetch(EVENTS_PER_DISPATCH)
         self.dispatches += 1
-        for fd, events in self._fetch(EVENTS_PER_DISPATCH):
-            source = sources.get(fd)
-            if source is not None:
-                queue.append((source, events))
-        self.events += len(queue)
+        self.events += len(taken)
+        return iter(taken)
 
     def abandon(self) -> None:
         """Lets go of all sources and closes, without a change to what a forking parent still uses."""
         for source in self.sources.values():
             source.abandon()
         self.sources.clear()
-        self._queue.clear()
+        self._batch = iter(())
         self.close()
 
     def watched_by(self, host: Watcher) -> Handle:
@@ -141,7 +142,7 @@ class Poller:
     def _remove(self, source: Source) -> None:
         raise NotImplementedError
 
-    def _fetch(self, most: int) -> Iterable[tuple[int, int]]:
+    def _fetch(self, most: int) -> list[tuple[int, int]]:
         raise NotImplementedError
 
 

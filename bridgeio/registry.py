@@ -22,7 +22,6 @@ import importlib.util
 from _thread import get_ident
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import entry_points
 
 from bridgeio.contract import CONTRACT, CURRENT, Adapter, Backend, Host, Task
 from bridgeio.errors import AdapterError, BackendNotFoundError, BackendNotInstalledError, NoBackendError
@@ -130,6 +129,8 @@ def backend(name: str) -> Backend:
 
 @cache
 def _adapters() -> dict[str, str]:
+    from importlib.metadata import entry_points  # slow to import, and not needed by most programs
+
     found = dict(FIRST_PARTY)
     for entry in entry_points(group=ENTRY_POINTS):
         found.setdefault(entry.name, entry.value)

@@ -248,24 +248,21 @@ class Server:
 
     async def _handle(self, connection: _Connection, reader: Reader) -> None:
         connection.task = current_task()
+        writer = connection.writer
         _SERVER.set(self)
         try:
             with connection.scope:
-                await self._run_handler(connection, reader)
-        finally:
-            connection.writer.close()
-            self._connections.discard(connection)
-            ended, self._connection_ended = self._connection_ended, Event()
-            ended.set()
-
-    async def _run_handler(self, connection: _Connection, reader: Reader) -> None:
-        try:
-            await self._options.handler(reader, connection.writer)
-            connection.writer.close()
-            await connection.writer.wait_closed()
+                await self._options.handler(reader, writer)
+                writer.close()
+                await writer.wait_closed()
         except Exception as error:
             connection.failed = True
             self._report_error(error, connection.source.peer)
+        finally:
+            writer.close()
+            self._connections.discard(connection)
+            ended, self._connection_ended = self._connection_ended, Event()
+            ended.set()
 
     def _report_error(self, error: Exception, peer: Any) -> None:
         try:

@@ -25,6 +25,8 @@ from bridgeio.unpatched import original
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+NOT_PLAIN = URGENT | FINAL  # rules 1 and 2
+
 __all__ = ["SocketSource", "new_socket", "reset_on_close"]
 
 
@@ -81,11 +83,11 @@ class SocketSource:
         self.poller.register(self, write=self.asks_write)
 
     def on_event(self, events: int) -> None:
-        if events & (READ | URGENT | FINAL):
+        if events & NOT_PLAIN:
+            self.exhaust = True
+            self.final = self.final or bool(events & FINAL)
+        if events & ~WRITE:
             self.readable = True
-            if events & (URGENT | FINAL):
-                self.exhaust = True
-                self.final = self.final or bool(events & FINAL)
             reader = self.reader
             if reader is not None:
                 self.reader = None
@@ -93,9 +95,8 @@ class SocketSource:
         if events & (WRITE | ERROR | HANGUP):
             if self.on_writable is not None:
                 self.on_writable()
-            writer = self.writer
-            if writer is not None:
-                self.writer = None
+            if self.writer is not None:
+                writer, self.writer = self.writer, None
                 writer.wake()
 
     def receive(self, most: int) -> bytes | None:
@@ -106,7 +107,7 @@ class SocketSource:
             self.readable = False
             self.exhaust = self.final
             return None
-        if len(data) < most and not self.exhaust:
+        if 0 < len(data) < most and not self.exhaust:
             self.readable = False
         return data
 

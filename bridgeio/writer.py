@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket
+from _thread import get_ident
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
 from bridgeio.buffers import Bytes, SendBuffer
-from bridgeio.contract import Task
+from bridgeio.contract import CURRENT, Task
 from bridgeio.errors import StreamClosedError, WriteBufferFullError, describe, show_address
 from bridgeio.limits import HIGH_WATER, LINGER, WRITE_LIMIT
 from bridgeio.poller import WRITE
@@ -40,6 +41,7 @@ class Writer:
         "_high",
         "_linger_timer",
         "_low",
+        "_open",
         "_pending",
         "_send",
         "_source",
@@ -53,6 +55,7 @@ class Writer:
         self._pending = SendBuffer()
         self._drainers: deque[Task] = deque()
         self._error: OSError | None = None
+        self._open = True
         self._closing = False
         self._eof = False
         self._linger_timer: Timer | None = None
@@ -70,19 +73,23 @@ class Writer:
         """
         if type(data) is not bytes:
             data = memoryview(data).cast("B")
-        if self._closing or self._eof or self._error is not None or not self._source.usable:
+        if not (self._open and self._source.usable):
             raise self._refusal()
         size = len(data)
-        pending = self._pending
-        if pending.size + size > self.write_limit:
-            raise WriteBufferFullError(
-                f"{pending.size} bytes to {self._peer} are waiting, {size} more would exceed "
-                f"write_limit={self.write_limit}: await drain() between writes"
-            )
-        if pending.size:
-            pending.append(data)
-        elif size and (sent := self._send_now(data)) < size:
-            pending.append(data[sent:])
+        waiting = self._pending.size
+        if waiting + size > self.write_limit:
+            raise self._overflow(size)
+        if waiting:
+            self._pending.append(data)
+            return
+        try:
+            sent = self._send(data) if size else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise self._fail(error) from error
+        if sent < size:
+            self._pending.append(data[sent:])
             self._source.call_when_writable(self._flush)
 
     def writelines(self, data: Iterable[Bytes]) -> None:
@@ -94,7 +101,9 @@ class Writer:
 
         :raises OSError: if the connection broke, also when a flush in the background found that out.
         """
-        task = current_task()
+        task = CURRENT.get()
+        if task is None or task.thread != get_ident():
+            task = current_task()
         if task.scope.cancelled:
             await task.checkpoint_if_cancelled()
         if self._error is not None:
@@ -113,6 +122,7 @@ class Writer:
             raise self._refusal()
         if not self._eof:
             self._eof = True
+            self._open = False
             if not self._pending.size:
                 self._shut_down()
 
@@ -127,6 +137,7 @@ class Writer:
         if self._closing:
             return
         self._closing = True
+        self._open = False
         if not self._pending.size or not self._source.usable:
             self._finish()
             return
@@ -137,6 +148,7 @@ class Writer:
     def abort(self) -> None:
         """Drops what is waiting and closes at once; a TCP peer sees a reset."""
         self._closing = True
+        self._open = False
         self._pending.clear()
         if self._source.fd >= 0:
             reset_on_close(self._source.sock)
@@ -208,14 +220,17 @@ class Writer:
     def _peer(self) -> str:
         return show_address(self._source.peer)
 
-    def _send_now(self, data: Bytes) -> int:
-        try:
-            return self._send(data)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            self._error = describe(error, "write to", self._source.peer)
-            raise self._error from error
+    def _overflow(self, size: int) -> WriteBufferFullError:
+        return WriteBufferFullError(
+            f"{self._pending.size} bytes to {self._peer} are waiting, {size} more would exceed "
+            f"write_limit={self.write_limit}: await drain() between writes"
+        )
+
+    def _fail(self, error: OSError) -> OSError:
+        """Remembers what broke the connection; from now on everything is refused with it."""
+        self._open = False
+        self._error = describe(error, "write to", self._source.peer)
+        return self._error
 
     def _flush(self) -> None:
         """Sends what is waiting until the kernel takes no more; called at each writability."""
@@ -229,7 +244,7 @@ class Writer:
                 self._wake_drainers()
             return
         except OSError as error:
-            self._error = describe(error, "write to", self._source.peer)
+            self._fail(error)
         self._flushed()
 
     def _flushed(self) -> None:
@@ -250,6 +265,7 @@ class Writer:
         try:
             self._source.sock.shutdown(socket.SHUT_WR)
         except OSError as error:
+            self._open = False
             self._error = describe(error, "end the stream to", self._source.peer)
 
     def _finish(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from _thread import get_ident
 from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from types import coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,8 +31,8 @@ class _FutureTask(Task):
     def __init__(self, host: AsyncioHost, name: str, scope: Scope, native: asyncio.Task[Any] | None) -> None:
         super().__init__(host, name, scope)
         self.native = native
-        self._create_future = host.loop.create_future
-        self._future: asyncio.Future[None] | None = None
+        self._create_future: partial[asyncio.Future[None]] = partial(asyncio.Future, loop=host.loop)
+        self._future: asyncio.Future[None] = self._create_future()
 
     @coroutine
     def park(self, abort: Callable[[], bool]) -> Generator[Any, Any, None]:
@@ -60,9 +61,10 @@ class _FutureTask(Task):
     def wake(self) -> None:
         if self.abort is not None:
             self.abort = None
-            future = self._future
-            if future is not None and not future.done():
-                future.set_result(None)
+            try:
+                self._future.set_result(None)
+            except asyncio.InvalidStateError:
+                pass  # cancelled natively meanwhile; park() sees that we were first
 
     @coroutine
     def give_way(self) -> Generator[Any, Any, None]:
