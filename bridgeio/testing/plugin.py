@@ -1,0 +1,180 @@
+"""The pytest plugin: every test marked ``bridgeio`` on every installed backend.
+
+* ``@pytest.mark.bridgeio`` on an ``async def test_...`` (or on its module) runs it as a task of each
+  backend, and fails it if it ran elsewhere, took too long, or left descriptors or threads behind.
+* A marked test that asks for the ``backend`` fixture gets the name; a synchronous one is only repeated
+  for each backend, and runs wherever it likes.
+* ``@pytest.mark.bridgeio_needs("native_await", ...)`` names capabilities that a test cannot do without.
+  On an adapter that declares one away the test is skipped, and listed under "not promised".
+
+Options: ``--backend NAME`` (repeatable), ``--reactor NAME`` for Twisted, ``--bridgeio-timeout SECONDS``.
+``BRIDGEIO_REACTOR`` does the same as ``--reactor``; ``BRIDGEIO_PATCHED=1`` calls gevent's ``patch_all()``
+first and tests gevent alone: such a process is no place for the others.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+from collections.abc import Generator
+from functools import partial
+from inspect import iscoroutinefunction
+from typing import Any
+
+import pytest
+
+from bridgeio.testing import hooks
+from bridgeio.testing.choosing import REACTOR, backend_options, chosen_backends, patch_if_asked
+
+# First of all: what is imported from here on must find the library as it will be.
+patch_if_asked()
+
+from bridgeio.registry import adapter  # noqa: E402
+from bridgeio.testing.carrying import Carrier  # noqa: E402
+from bridgeio.testing.proof import Witness, witness_of  # noqa: E402
+from bridgeio.testing.reporting import NOT_PROMISED, header, not_promised_lines, repeat_commands  # noqa: E402
+
+__all__: list[str] = []
+
+TIMEOUT = 30.0  # seconds for one async test
+
+pytest.register_assert_rewrite("bridgeio.testing.suite")
+
+_carriers = pytest.StashKey[dict[str, Carrier]]()
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hooks)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("bridgeio", "bridgeio: one test on every framework")
+    group.addoption("--backend", action="append", default=[], metavar="NAME", help="test only this backend; repeatable")
+    group.addoption("--reactor", default=os.environ.get(REACTOR), help="Twisted's: epoll, poll, select or asyncio")
+    group.addoption("--bridgeio-timeout", type=float, default=TIMEOUT, help="seconds for one async test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "bridgeio: run this async test as a task of every backend")
+    config.addinivalue_line("markers", "bridgeio_needs(*capabilities): what an adapter must promise for this test")
+    config.stash[_carriers] = {}
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """The header. It comes only now, because a session that tests no bridge should not have to read it."""
+    if not any(item.get_closest_marker("bridgeio") for item in items):
+        return []
+    chosen = chosen_backends(config.getoption("backend"))
+    return list(header(chosen, [name for name in chosen if not _witness(config, name).independent]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> None:
+    """An async test need not name the fixture that it is repeated for."""
+    if iscoroutinefunction(obj) and collector.istestfunction(obj, name):
+        own = {mark.name for mark in getattr(obj, "pytestmark", ())}
+        if "bridgeio" in own or collector.get_closest_marker("bridgeio"):
+            pytest.mark.usefixtures("backend")(obj)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames and metafunc.definition.get_closest_marker("bridgeio"):
+        chosen = chosen_backends(metafunc.config.getoption("backend"))
+        metafunc.parametrize("backend", chosen, indirect=True)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of the backend that this test is about."""
+    return str(request.param)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    name = _backend_of(item)
+    if name is None:
+        return
+    lacking = adapter(name).capabilities.lacking()
+    for mark in item.iter_markers("bridgeio_needs"):
+        for capability in mark.args:
+            if capability in lacking:
+                pytest.skip(f"{NOT_PROMISED}{name}, {capability}: {lacking[capability]}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if not iscoroutinefunction(pyfuncitem.obj) or not pyfuncitem.get_closest_marker("bridgeio"):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in _parameters(pyfuncitem)}
+    _carrier(pyfuncitem.config, str(pyfuncitem.funcargs["backend"])).carry(partial(pyfuncitem.obj, **arguments))
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Where nothing else ends a test that hangs, the process dumps every thread's stack and ends."""
+    if _backend_of(item) is None or item.config.pluginmanager.hasplugin("timeout"):
+        return (yield)
+    faulthandler.dump_traceback_later(3 * item.config.getoption("bridgeio_timeout"), exit=True)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    skipped = [(report.nodeid, str(report.longrepr[2])) for report in _reports(terminalreporter, "skipped")]
+    failed = [
+        (report.nodeid, dict(report.user_properties).get("bridgeio_backend"))
+        for kind in ("failed", "error")
+        for report in _reports(terminalreporter, kind)
+    ]
+    options = ["-p", __name__] if config.pluginmanager.hasplugin(__name__) else []
+    _section(terminalreporter, "bridgeio: not promised", list(not_promised_lines(skipped)))
+    if any(name for _, name in failed):
+        _section(terminalreporter, "bridgeio: to repeat a failure", list(repeat_commands(failed, options)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    name = _backend_of(item)
+    if name is not None:
+        report.user_properties.append(("bridgeio_backend", name))
+    return report
+
+
+def _section(terminal: pytest.TerminalReporter, title: str, lines: list[str]) -> None:
+    if lines:
+        terminal.section(title)
+        for line in lines:
+            terminal.line(line)
+
+
+def _reports(terminal: pytest.TerminalReporter, kind: str) -> list[Any]:
+    return [report for report in terminal.stats.get(kind, []) if isinstance(report, pytest.TestReport)]
+
+
+def _backend_of(item: pytest.Item) -> str | None:
+    callspec = getattr(item, "callspec", None)
+    name = callspec.params.get("backend") if callspec is not None else None
+    return name if isinstance(name, str) else None
+
+
+def _parameters(item: pytest.Function) -> tuple[str, ...]:
+    """The fixtures that the test names itself."""
+    code = item.obj.__code__
+    wanted = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return tuple(name for name in wanted if name in item.funcargs)
+
+
+def _witness(config: pytest.Config, name: str) -> Witness:
+    brought: Witness | None = config.hook.pytest_bridgeio_witness(backend=name)
+    return brought if brought is not None else witness_of(name)
+
+
+def _carrier(config: pytest.Config, name: str) -> Carrier:
+    known = config.stash[_carriers]
+    if name not in known:
+        options = backend_options(name, config.getoption("reactor"))
+        known[name] = Carrier(_witness(config, name), options, config.getoption("bridgeio_timeout"))
+    return known[name]

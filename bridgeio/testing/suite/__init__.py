@@ -1,0 +1,10 @@
+"""The promises of bridgeio, one chapter for each room, as tests that run on any adapter.
+
+``from bridgeio.testing.suite import *`` in a test file brings all of them.
+"""
+
+from __future__ import annotations
+
+from bridgeio.testing.suite.streams import *  # noqa: F403
+
+__all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]
