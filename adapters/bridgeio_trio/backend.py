@@ -1,0 +1,67 @@
+"""Starting Trio, and finding it running."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import trio
+
+from bridgeio.contract import Backend, Main
+from bridgeio.errors import BackendBusyError, NoBackendError
+from bridgeio_trio.host import current_host
+from bridgeio_trio.task import TrioTask
+
+__all__ = ["TrioBackend"]
+
+T = TypeVar("T")
+
+
+class TrioBackend(Backend):
+    """Trio, run by us or found running, in guest mode too."""
+
+    name = "trio"
+
+    def run(self, main: Main[T], options: Mapping[str, object]) -> T:
+        arguments = self._run_arguments(**dict[str, Any](options))
+        if _is_running():
+            raise BackendBusyError("Trio is already running in this thread: await the function instead")
+        return trio.run(self._run_main, main, **arguments)
+
+    def current_task(self) -> TrioTask:
+        try:
+            native = trio.lowlevel.current_task()
+        except RuntimeError as error:
+            raise NoBackendError("no Trio task is running here: call bridgeio from a task") from error
+        return current_host().adopt(native)
+
+    def versions(self) -> dict[str, str]:
+        return {"trio": trio.__version__}
+
+    def _run_arguments(
+        self,
+        *,
+        clock: trio.abc.Clock | None = None,
+        instruments: Sequence[trio.abc.Instrument] = (),
+        restrict_keyboard_interrupt_to_checkpoints: bool = False,
+        strict_exception_groups: bool = True,
+    ) -> dict[str, Any]:
+        return {
+            "clock": clock,
+            "instruments": instruments,
+            "restrict_keyboard_interrupt_to_checkpoints": restrict_keyboard_interrupt_to_checkpoints,
+            "strict_exception_groups": strict_exception_groups,
+        }
+
+    async def _run_main(self, main: Main[T]) -> T:
+        """Begins with a record of ours, lest a task that blocks in this run be taken for this one."""
+        self.current_task()
+        return await main()
+
+
+def _is_running() -> bool:
+    try:
+        trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,207 @@
+"""A run of Trio as a `Host`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import copy_context
+from math import inf
+from typing import Any
+
+import trio
+from trio.lowlevel import spawn_system_task, wait_readable, wait_writable
+
+from bridgeio.contract import CURRENT, Handle, Host, Scope
+from bridgeio_trio.scopes import TrioGroup, TrioScope
+from bridgeio_trio.task import TrioTask
+
+__all__ = ["TrioHost", "current_host"]
+
+logger = logging.getLogger("bridgeio.trio")
+
+
+class TrioHost(Host, trio.abc.Instrument):
+    """Lives as long as the run: a system task of its own, which Trio cancels at the end, closes it.
+
+    As an instrument it hears that a task has ended, and forgets its record.
+    """
+
+    backend = "trio"
+    cancelled_class = trio.Cancelled
+    native_scopes = True
+
+    def __init__(self) -> None:
+        self.now = trio.lowlevel.current_clock().current_time  # type: ignore[method-assign]
+        self._call_soon = trio.lowlevel.current_trio_token().run_sync_soon
+        self._records: dict[trio.lowlevel.Task, TrioTask] = {}
+        self._alarms: set[_Alarm] = set()
+        self._until_alarm = trio.CancelScope()
+        self._open = True
+        super().__init__()
+        trio.lowlevel.add_instrument(self)
+        spawn_system_task(self._keep_alarms, name="bridgeio timers")
+
+    def now(self) -> float:
+        """The run's clock, which may be a mock."""
+        raise NotImplementedError
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Handle:
+        if not self._open:
+            raise RuntimeError("the Trio run is over: there are no timers any more")
+        alarm = _Alarm(self._alarms, when, callback)
+        self._alarms.add(alarm)
+        if when < self._until_alarm.deadline:
+            self._until_alarm.deadline = when
+        return alarm
+
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> object:
+        return self._call_soon(call, callback)
+
+    def watch(
+        self, fd: int, on_readable: Callable[[], object], on_writable: Callable[[], object] | None = None
+    ) -> Handle:
+        return _Watch(fd, on_readable, on_writable)
+
+    def spawn(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> TrioTask:
+        """Hangs a system task into the core's tree. (Groups do not come here: they are nurseries.)"""
+        around = trio.CancelScope()
+        root = scope.task = _Root(scope, around)
+        if scope.cancelled:
+            root.interrupt()
+        native = spawn_system_task(self._carry, coro, around, name=name, context=copy_context())
+        return self._record(native)
+
+    def open_scope(self, deadline: float, shield: bool) -> TrioScope:
+        return TrioScope(trio.CancelScope(deadline=deadline, shield=shield))
+
+    def open_group(self) -> TrioGroup:
+        return TrioGroup()
+
+    def effective_deadline(self) -> float:
+        return trio.current_effective_deadline()
+
+    def adopt(self, native: trio.lowlevel.Task) -> TrioTask:
+        """The record of the running task; the same one as long as the task lives."""
+        known = self._record(native)
+        CURRENT.set(known)
+        return known
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        record = self._records.pop(task, None)
+        if record is not None:
+            record.end()
+
+    def close(self) -> None:
+        self._open = False
+        super().close()
+
+    def _record(self, native: trio.lowlevel.Task) -> TrioTask:
+        known = self._records.get(native)
+        if known is None:
+            known = self._records[native] = TrioTask(self, native)
+        return known
+
+    async def _carry(self, coro: Coroutine[Any, Any, object], around: trio.CancelScope) -> None:
+        self.adopt(trio.lowlevel.current_task())
+        with around:
+            await coro
+
+    async def _keep_alarms(self) -> None:
+        try:
+            while True:
+                earliest = min((alarm.when for alarm in self._alarms), default=inf)
+                with trio.CancelScope(deadline=earliest) as self._until_alarm:
+                    await trio.sleep_forever()
+                self._ring()
+        finally:
+            self.close()
+
+    def _ring(self) -> None:
+        now = self.now()
+        for alarm in [alarm for alarm in self._alarms if alarm.when <= now]:
+            if alarm in self._alarms:  # no other has cancelled it meanwhile
+                alarm.cancel()
+                call(alarm.callback)
+
+
+class _Alarm:
+    """A callback of `TrioHost.call_at`. The core asks for one at a time, so a set will do."""
+
+    __slots__ = ("_alarms", "callback", "when")
+
+    def __init__(self, alarms: set[_Alarm], when: float, callback: Callable[[], None]) -> None:
+        self._alarms = alarms
+        self.when = when
+        self.callback = callback
+
+    def cancel(self) -> None:
+        self._alarms.discard(self)
+
+
+class _Watch:
+    """A system task for each direction that is watched."""
+
+    def __init__(self, fd: int, on_readable: Callable[[], object], on_writable: Callable[[], object] | None) -> None:
+        self._ended = False
+        self._scopes: list[trio.CancelScope] = []
+        self._start(wait_readable, fd, on_readable)
+        if on_writable is not None:
+            self._start(wait_writable, fd, on_writable)
+
+    def cancel(self) -> None:
+        """Ends Trio's interest in the descriptor before it returns, so that it may be closed."""
+        self._ended = True
+        for scope in self._scopes:
+            scope.cancel()
+
+    def _start(self, wait: Callable[[int], Awaitable[None]], fd: int, callback: Callable[[], object]) -> None:
+        scope = trio.CancelScope()
+        self._scopes.append(scope)
+        spawn_system_task(self._keep_calling, scope, wait, fd, callback, name=f"bridgeio watch on {fd}")
+
+    async def _keep_calling(
+        self, scope: trio.CancelScope, wait: Callable[[int], Awaitable[None]], fd: int, callback: Callable[[], object]
+    ) -> None:
+        """Looks after each step whether it was cancelled: by then the descriptor may be another's."""
+        with scope:
+            while not self._ended:
+                await wait(fd)
+                if not self._ended:
+                    call(callback)
+
+
+class _Root:
+    """The root of a spawned task in the core's tree: passes what it hears on to a scope of Trio's."""
+
+    abort: Callable[[], bool] | None = None
+
+    def __init__(self, scope: Scope, around: trio.CancelScope) -> None:
+        self.scope = scope
+        self._around = around
+
+    def interrupt(self) -> bool:
+        self._around.cancel()
+        return True
+
+    def wake_cancelled(self) -> None:
+        self.interrupt()
+
+
+def call(callback: Callable[[], object]) -> None:
+    """An error in a callback is one callback's error. Out of a system task it would end the run."""
+    try:
+        callback()
+    except Exception:
+        logger.exception("a callback failed: %r", callback)
+
+
+def current_host() -> TrioHost:
+    """The host of the running run, made at its first use."""
+    host = _HOST.get(None)
+    if host is None:
+        host = TrioHost()
+        _HOST.set(host)
+    return host
+
+
+_HOST: trio.lowlevel.RunVar[TrioHost | None] = trio.lowlevel.RunVar("bridgeio_host")

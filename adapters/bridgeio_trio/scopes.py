@@ -1,0 +1,113 @@
+"""Trio's cancel scopes and nurseries under the names of the contract."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any
+
+import trio
+
+__all__ = ["TrioGroup", "TrioScope"]
+
+_ASKS_WHY = "reason" in inspect.signature(trio.CancelScope.cancel).parameters  # since Trio 0.31
+
+
+class TrioScope:
+    """A `trio.CancelScope`."""
+
+    __slots__ = ("_native",)
+
+    def __init__(self, native: trio.CancelScope) -> None:
+        self._native = native
+
+    def __enter__(self) -> TrioScope:
+        self._native.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        return self._native.__exit__(kind, error, trace)
+
+    def cancel(self, reason: str | None) -> None:
+        if _ASKS_WHY:
+            self._native.cancel(reason)
+        else:
+            self._native.cancel()
+
+    @property
+    def deadline(self) -> float:
+        return self._native.deadline
+
+    @deadline.setter
+    def deadline(self, when: float) -> None:
+        self._native.deadline = when
+
+    @property
+    def shield(self) -> bool:
+        return self._native.shield
+
+    @shield.setter
+    def shield(self, value: bool) -> None:
+        self._native.shield = value
+
+    @property
+    def cancel_called(self) -> bool:
+        return self._native.cancel_called
+
+    @property
+    def cancelled_caught(self) -> bool:
+        return self._native.cancelled_caught
+
+
+class TrioGroup:
+    """A nursery. Its children get their records when they first call bridgeio."""
+
+    def __init__(self) -> None:
+        # On a run that was started with strict_exception_groups=False too: bridgeio's groups are
+        # the same everywhere.
+        self._manager = trio.open_nursery(strict_exception_groups=True)
+        self._nursery: trio.Nursery | None = None
+
+    async def __aenter__(self) -> TrioScope:
+        self._nursery = await self._manager.__aenter__()
+        return TrioScope(self._nursery.cancel_scope)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        try:
+            return bool(await self._manager.__aexit__(kind, error, trace))
+        except BaseExceptionGroup as group:
+            failure = _without_cancellations(group)
+        try:
+            raise failure
+        finally:
+            del failure, error  # the traceback holds this frame
+
+    def start_soon(
+        self, function: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...], name: str
+    ) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(function, *args, name=name)
+
+    async def start(
+        self, function: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...], name: str
+    ) -> Any:
+        assert self._nursery is not None
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await self._nursery.start(function, *args, name=name)
+
+
+def _without_cancellations(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The failures; or one cancellation, if there is nothing else: Trio wraps that too, and nobody
+    who catches `trio.Cancelled` to clean up looks into groups."""
+    cancellations, failures = group.split(trio.Cancelled)
+    if failures is not None:
+        return failures
+    error: BaseException = group if cancellations is None else cancellations
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,111 @@
+"""A Trio task as a `Task`. There is one kind: Trio does not care who started it, and nor do we."""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from collections.abc import Callable, Generator
+from types import coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+from outcome import Outcome, Value
+from trio.lowlevel import (
+    Abort,
+    cancel_shielded_checkpoint,
+    checkpoint_if_cancelled,
+    current_task,
+    enable_ki_protection,
+    reschedule,
+    wait_task_rescheduled,
+)
+
+from bridgeio.contract import BUDGET, Scope, Task
+
+if TYPE_CHECKING:
+    from bridgeio_trio.host import TrioHost
+
+__all__ = ["TrioTask"]
+
+_WOKEN: Final[Outcome[Any]] = Value(None)
+
+
+class TrioTask(Task):
+    """What bridgeio keeps for a Trio task while that lives.
+
+    Its ``scope`` is one for all tasks: it says "cancelled" always, which makes the core call
+    `checkpoint_if_cancelled`, and that asks Trio.
+
+    :ivar native: ``None`` once the task has ended.
+    """
+
+    __slots__ = ("_run_thread", "_trap", "native")
+
+    def __init__(self, host: TrioHost, native: trio.lowlevel.Task) -> None:
+        super().__init__(host, native.name, _ASK_TRIO)
+        _ASK_TRIO.task = None  # it belongs to nobody
+        self.native: trio.lowlevel.Task | None = native
+        self._run_thread = get_ident()
+        self._trap = _trap_for(self._on_cancel)
+
+    @property
+    def thread(self) -> int:
+        """By the running task and not by the run: in guest mode a run is there between its turns."""
+        try:
+            return self._run_thread if current_task() is self.native else 0
+        except RuntimeError:
+            return 0
+
+    # Protected, because a KeyboardInterrupt between the first line and the trap would leave a task
+    # that wake() takes for parked; and waking a task that runs breaks Trio.
+    @enable_ki_protection
+    @coroutine
+    def park(self, abort: Callable[[], bool]) -> Generator[Any, Outcome[Any], None]:
+        """`wait_task_rescheduled` in one frame, with one trap and one outcome for all waits: made
+        anew, they cost 1.4 of 13 microseconds for each message of an echo server."""
+        self.abort = abort
+        self.budget = BUDGET
+        ended = yield self._trap
+        if ended is not _WOKEN:
+            ended.unwrap()
+
+    def wake(self) -> None:
+        if self.abort is not None and self.native is not None:
+            self.abort = None
+            reschedule(self.native, _WOKEN)
+
+    def interrupt(self) -> bool:
+        """Only the core's own tree asks, and no task of Trio's stands in it."""
+        return False
+
+    async def give_way(self) -> None:
+        self.budget = BUDGET
+        await cancel_shielded_checkpoint()
+
+    checkpoint_if_cancelled = staticmethod(checkpoint_if_cancelled)
+
+    def end(self) -> None:
+        """The task is over. Undoes the circles through its context and its trap, lest every
+        connection leave some work for the garbage collector."""
+        self.native = self._trap = None
+
+    def _on_cancel(self, raise_cancel: object) -> Abort:
+        """Nothing is kept if the wait goes on: Trio raises the cancellation at the next one."""
+        abort = self.abort
+        if abort is None or not abort():
+            return Abort.FAILED
+        self.abort = None
+        return Abort.SUCCEEDED
+
+
+def _trap_for(on_cancel: Callable[[object], Abort]) -> Any:
+    """What `wait_task_rescheduled` yields to Trio: a message that only holds the abort function, and
+    that Trio does not keep, so that it can be yielded again and again."""
+    waiting = wait_task_rescheduled(on_cancel)  # noqa: ASYNC105 - only its first step is wanted
+    try:
+        return waiting.send(None)
+    finally:
+        waiting.close()
+
+
+_ASK_TRIO = Scope()
+_ASK_TRIO.cancelled = True
