@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from bridgeio.buffers import ReceiveBuffer
 from bridgeio.contract import CURRENT, Task
-from bridgeio.errors import BusyError, IncompleteReadError, LimitOverrunError, describe, show_address
+from bridgeio.errors import BusyError, IncompleteReadError, LimitOverrunError, StreamClosedError, describe, show_address
 from bridgeio.limits import CHUNK_MAX, CHUNK_MIN, LIMIT, RECEIVE_MAX
 from bridgeio.registry import current_task
 
@@ -19,16 +19,15 @@ class ByteSource(Protocol):
     """Where a `Reader` gets its bytes: a socket, or something that behaves like one.
 
     ``readable`` says that ``receive`` may be tried: there may be bytes, or the end, or an error. It
-    stays set at the end, where ``receive`` gives ``b""`` again and again.
+    stays set at the end, where ``receive`` gives ``b""`` again and again, and after this side closed
+    the stream, where it raises `StreamClosedError`.
     """
 
     readable: bool
-    usable: bool
     peer: object
 
     def receive(self, most: int) -> bytes | None: ...
     def wait_readable(self, task: Task) -> Awaitable[Any]: ...
-    def why_unusable(self) -> Exception: ...
 
 
 class Reader:
@@ -43,18 +42,18 @@ class Reader:
     and `StreamClosedError` after this side closed it.
     """
 
-    __slots__ = ("_buffer", "_chunk", "_ended", "_error", "_reading", "_source", "limit")
+    __slots__ = ("_buffer", "_chunk", "_ended", "_reading", "_receive_now", "_source", "limit")
 
     def __init__(self, source: ByteSource, limit: int = LIMIT) -> None:
         self._source = source
         self._buffer = ReceiveBuffer()
         self._chunk = CHUNK_MIN
         self._ended = False
-        self._error: OSError | None = None
+        self._receive_now = source.receive
         self._reading = False
         self.limit = limit
 
-    async def read(self, n: int = -1) -> bytes:
+    async def read(self, n: int = -1) -> bytes:  # noqa: C901 (the hot path: a call less is worth a branch more)
         """Up to ``n`` bytes, as soon as there are any; ``b""`` at the end of the stream.
 
         With ``n=-1``, everything up to the end. ``n=0`` gives ``b""`` at once.
@@ -80,8 +79,12 @@ class Reader:
                 source = self._source
                 while not source.readable or (data := self._receive_now(most)) is None:
                     await source.wait_readable(task)
+            except OSError as error:
+                raise self._failed(error) from error
             finally:
                 self._reading = False
+            if not data or len(data) == self._chunk:
+                self._note(data)
         task.budget -= 1
         if task.budget <= 0:
             await task.give_way()
@@ -97,7 +100,7 @@ class Reader:
         except IncompleteReadError as error:
             return error.partial
 
-    async def readuntil(self, separator: bytes = b"\n") -> bytes:
+    async def readuntil(self, separator: bytes = b"\n") -> bytes:  # noqa: C901 (the hot path, as in read)
         """Everything up to and with the separator.
 
         :raises IncompleteReadError: if the stream ends first, with what had come as ``.partial``.
@@ -124,6 +127,8 @@ class Reader:
                 self._check_limit(buffer.size - size + 1, "no separator came")
                 while not source.readable or (data := self._receive_now(self._chunk)) is None:
                     await source.wait_readable(task)
+                if not data or len(data) == self._chunk:
+                    self._note(data)
                 if not data:
                     raise IncompleteReadError(buffer.take(buffer.size), None)
                 if not buffer.size and -1 < data.find(separator) == len(data) - size <= self.limit:
@@ -132,6 +137,8 @@ class Reader:
             else:
                 self._check_limit(found, "the separator came later than that")
                 data = buffer.take(found + size)
+        except OSError as error:
+            raise self._failed(error) from error
         finally:
             self._reading = False
         task.budget -= 1
@@ -237,26 +244,33 @@ class Reader:
         try:
             while not self._source.readable or (data := self._receive_now(most)) is None:
                 await self._source.wait_readable(task)
+        except OSError as error:
+            raise self._failed(error) from error
         finally:
             self._reading = False
+        if not data or len(data) == self._chunk:
+            self._note(data)
         await self._spend(task)
         return data
 
-    def _receive_now(self, most: int) -> bytes | None:
-        source = self._source
-        if not source.usable or self._error is not None:
-            raise self._unusable()
-        try:
-            data = source.receive(most)
-        except OSError as error:
-            self._error = describe(error, "read from", source.peer)
-            raise self._error from error
-        if data is not None:
-            if not data:
-                self._ended = True
-            elif len(data) == self._chunk and self._chunk < CHUNK_MAX:
-                self._chunk *= 2
-        return data
+    def _note(self, data: bytes) -> None:
+        """The end is the end, and who fills each chunk gets a larger one."""
+        if not data:
+            self._ended = True
+        elif len(data) == self._chunk < CHUNK_MAX:
+            self._chunk *= 2
+
+    def _failed(self, error: OSError) -> OSError:
+        """What broke the stream is raised by this read and by every later one."""
+        if isinstance(error, StreamClosedError):
+            return error
+        failure = describe(error, "read from", self._source.peer)
+
+        def raise_again(most: int) -> bytes | None:
+            raise describe(error, "read from", self._source.peer)
+
+        self._receive_now = raise_again
+        return failure
 
     async def _spend(self, task: Task) -> None:
         task.budget -= 1
@@ -271,8 +285,3 @@ class Reader:
 
     def _busy(self) -> BusyError:
         return BusyError(f"another task is already reading from {show_address(self._source.peer)}")
-
-    def _unusable(self) -> Exception:
-        if self._error is not None:
-            return describe(self._error, "read from", self._source.peer)
-        return self._source.why_unusable()

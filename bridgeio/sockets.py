@@ -17,6 +17,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any
 
+from bridgeio.buffers import Bytes
 from bridgeio.contract import Host, Task
 from bridgeio.errors import StreamClosedError, show_address
 from bridgeio.poller import ERROR, FINAL, HANGUP, READ, URGENT, WRITE
@@ -77,8 +78,8 @@ class SocketSource:
         self.writer: Task | None = None
         self.on_writable: Callable[[], None] | None = None
         self.on_closed: Callable[[], None] | None = None
-        self._receive = sock.recv
-        self.send = sock.send
+        self._receive: Callable[[int], bytes] = sock.recv
+        self.send: Callable[[Bytes], int] = sock.send
         self.poller = host.poller()
         self.poller.register(self, write=self.asks_write)
 
@@ -102,7 +103,7 @@ class SocketSource:
     def receive(self, most: int) -> bytes | None:
         """Up to ``most`` bytes, ``b""`` at the end, or ``None`` if there is nothing now."""
         try:
-            data: bytes = self._receive(most)
+            data = self._receive(most)
         except BlockingIOError:
             self.readable = False
             self.exhaust = self.final
@@ -135,15 +136,20 @@ class SocketSource:
         whose = f"the stream to {show_address(self.peer)}"
         if self.fd < 0:
             return StreamClosedError(f"{whose} was closed by this side")
-        return StreamClosedError(
-            f"{whose} belongs to a run that has ended, or to the process that this one was forked from"
-        )
+        return StreamClosedError(f"{whose} belongs to a run that has ended, or to a process that was forked")
 
     def abandon(self) -> None:
         """The poller is gone: nothing will be ready any more, and every use is an error."""
         self.registered = False
+        self._refuse()
+
+    def _refuse(self) -> None:
         self.usable = False
         self.readable = True
+        self._receive = self.send = self._raise_unusable
+
+    def _raise_unusable(self, data: object) -> Any:
+        raise self.why_unusable()
 
     def close(self) -> None:
         """Unregisters, closes, and wakes whoever waits. May be called again."""
@@ -151,8 +157,7 @@ class SocketSource:
             return
         self.poller.unregister(self)
         self.fd = -1
-        self.usable = False
-        self.readable = True
+        self._refuse()
         self.sock.close()
         for task in (self.reader, self.writer):
             if task is not None:
