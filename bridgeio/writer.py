@@ -138,8 +138,8 @@ class Writer:
             return
         self._closing = True
         self._open = False
-        if not self._pending.size or not self._source.usable:
-            self._finish()
+        if not self._pending.size or self._error is not None or not self._source.usable:
+            self._finish()  # after an error nobody would take the rest
             return
         host = self._source.host
         host.lingering.add(self)
@@ -170,7 +170,6 @@ class Writer:
         if self._source.fd >= 0:
             await self._wait_until(task, self._is_closed)
         if self._error is not None and self._pending.size:
-            self._pending.clear()
             raise self._refusal()
 
     async def wait_flushed(self) -> None:
@@ -302,6 +301,7 @@ class Writer:
 
     def _refusal(self) -> OSError:
         if self._error is not None:
+            self._pending.clear()  # what was lost has been told, and wait_closed() need not tell it again
             return describe(self._error, "write to", self._source.peer)
         if self._source.fd >= 0 and not self._source.usable:
             return self._source.why_unusable()
