@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,13 @@ __all__ = [
     "is_connected",
     "open_to",
     "peer_stream",
+    "peers_of",
     "raw_socket",
 ]
 
 FAMILIES = ("ipv4", "ipv6", "unix")
 
+EAGER = 50  # times that a peer asks again at once, before it leaves the other side some time
 CONNECT_PATIENCE = 5.0  # seconds; a loopback connect that takes longer has met a full queue
 
 
@@ -117,10 +120,10 @@ class Peer:
             rest = rest[self.send_some(rest) :]  # type: ignore[arg-type]
             await bridgeio.sleep(0)
 
-    async def receive(self, count: int) -> bytes:
+    async def receive(self, size: int) -> bytes:
         """Exactly so many bytes, or fewer if the stream ends."""
         received = bytearray()
-        while len(received) < count and (data := await self.receive_some(count - len(received))):
+        while len(received) < size and (data := await self.receive_some(size - len(received))):
             received += data
         return bytes(received)
 
@@ -136,11 +139,12 @@ class Peer:
 
         :raises ConnectionResetError: if the other side has reset the connection.
         """
-        while True:
+        for attempt in count():
             try:
                 return self.sock.recv(most)
             except BlockingIOError:
-                await bridgeio.sleep(0.002)
+                await bridgeio.sleep(0 if attempt < EAGER else 0.002)
+        raise AssertionError("attempts do not end")
 
     async def sees_reset(self) -> bool:
         """Reads until the stream is over; whether it was by a reset."""
@@ -164,6 +168,13 @@ class Peer:
 
     def close(self) -> None:
         self.sock.close()
+
+
+@contextmanager
+def peers_of(address: Any, number: int) -> Iterator[list[Peer]]:
+    """So many peers, connected to a listening address, and closed at the end of the block."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Peer.connect(address)) for _ in range(number)]
 
 
 class RawListener:

@@ -1,0 +1,256 @@
+"""Chapter: draining. How a server ends, and what its report says."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+
+import bridgeio
+from bridgeio.testing.peers import Peer, peers_of
+from bridgeio.testing.resources import until
+
+pytestmark = pytest.mark.bridgeio
+
+
+async def _wait_for_the_peer(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+    await reader.read()
+
+
+async def test_handlers_may_finish() -> None:
+    """Within the grace handlers go on, and what they answer arrives; the report counts them."""
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        await bridgeio.current_server().closing.wait()
+        writer.write(b"bye")
+
+    async with bridgeio.serve(handler, "127.0.0.1") as server:
+        with peers_of(server.addresses[0], 3) as peers:
+            await until(lambda: server.connections == 3)
+            report = await server.close()
+            assert [await peer.receive_all() for peer in peers] == [b"bye"] * 3
+    assert (report.finished, report.cancelled, report.failed, report.unresponsive) == (3, 0, 0, 0)
+
+
+async def test_the_late_are_cancelled() -> None:
+    """After the grace the handlers that are left are cancelled, may clean up, and are counted."""
+    cleaned: list[bool] = []
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        try:
+            await reader.read()
+        finally:
+            cleaned.append(True)
+
+    async with bridgeio.serve(handler, "127.0.0.1") as server:
+        with Peer.connect(server.addresses[0]) as peer:
+            await until(lambda: server.connections == 1)
+            report = await server.close(grace=0.01)
+            assert cleaned == [True]
+            assert (report.finished, report.cancelled, report.failed, report.unresponsive) == (0, 1, 0, 0)
+            assert await peer.receive_all() == b""
+
+
+async def test_those_that_fail_are_counted() -> None:
+    """A handler that raises while the server drains is ``failed``."""
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        await bridgeio.current_server().closing.wait()
+        raise KeyError("mine")
+
+    async with bridgeio.serve(handler, "127.0.0.1", on_error=lambda error, peer: None) as server:
+        with Peer.connect(server.addresses[0]):
+            await until(lambda: server.connections == 1)
+            report = await server.close()
+    assert (report.finished, report.cancelled, report.failed, report.unresponsive) == (0, 0, 1, 0)
+
+
+async def test_a_handler_that_ignores_its_cancellation(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its socket is shut, ``close`` comes back and reports it, and the log names it; the block waits for it."""
+    monkeypatch.setattr("bridgeio.server.UNRESPONSIVE_AFTER", 0.05)
+    release = bridgeio.Event()
+    ended: list[bool] = []
+
+    async def stubborn(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        with bridgeio.CancelScope(shield=True):
+            await release.wait()
+            ended.append(True)
+
+    async with bridgeio.serve(stubborn, "127.0.0.1") as server:
+        with Peer.connect(server.addresses[0]) as peer:
+            await until(lambda: server.connections == 1)
+            report = await server.close(grace=0)
+            assert (report.finished, report.cancelled, report.failed, report.unresponsive) == (0, 0, 0, 1)
+            assert await peer.sees_reset()
+            assert any("stubborn" in record.getMessage() for record in caplog.records)
+            assert ended == []
+        release.set()
+    assert ended == [True]
+
+
+async def test_a_report_of_all_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each connection is counted once, in the report's first fitting column."""
+    monkeypatch.setattr("bridgeio.server.UNRESPONSIVE_AFTER", 0.05)
+    release = bridgeio.Event()
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        kind = await reader.readline()
+        writer.write(b"ok")
+        await bridgeio.current_server().closing.wait()
+        if kind == b"fail\n":
+            raise KeyError("mine")
+        if kind == b"wait\n":
+            await bridgeio.sleep_forever()
+        if kind == b"ignore\n":
+            with bridgeio.CancelScope(shield=True):
+                await release.wait()
+
+    async with bridgeio.serve(handler, "127.0.0.1", on_error=lambda error, peer: None) as server:
+        with peers_of(server.addresses[0], 10) as peers:
+            for peer, kind in zip(peers, [b"end"] * 4 + [b"fail"] * 3 + [b"wait"] * 2 + [b"ignore"], strict=True):
+                peer.send(kind + b"\n")
+                assert await peer.receive(2) == b"ok"
+            report = await server.close(grace=0.1)
+            release.set()
+    assert (report.finished, report.cancelled, report.failed, report.unresponsive) == (4, 2, 3, 1)
+
+
+async def test_what_the_kernel_has_queued_is_served() -> None:
+    """Connections that were made before ``close`` are accepted and answered, though nobody had seen them."""
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        writer.write(await reader.readline())
+
+    async with bridgeio.serve(handler, "127.0.0.1") as server:
+        with peers_of(server.addresses[0], 20) as peers:
+            for peer in peers:
+                peer.send(b"hello\n")
+            report = await server.close()
+            assert [await peer.receive_all() for peer in peers] == [b"hello\n"] * 20
+        assert report.finished == 20
+
+
+async def test_a_closed_server_accepts_no_more() -> None:
+    """After ``close`` a connect is refused, while the block still goes on."""
+    async with bridgeio.serve(_wait_for_the_peer, "127.0.0.1") as server:
+        assert not server.closing.is_set()
+        await server.close()
+        assert server.closing.is_set()
+        with pytest.raises(ConnectionRefusedError):
+            Peer.connect(server.addresses[0])
+
+
+async def test_every_close_gives_the_same_report() -> None:
+    """Closing again, or from another task meanwhile, waits for the first and returns its report."""
+    async with bridgeio.serve(_wait_for_the_peer, "127.0.0.1") as server:
+        with Peer.connect(server.addresses[0]):
+            await until(lambda: server.connections == 1)
+            reports: list[bridgeio.DrainReport] = []
+
+            async def close() -> None:
+                reports.append(await server.close(grace=0.01))
+
+            async with bridgeio.create_task_group() as group:
+                group.start_soon(close)
+                group.start_soon(close)
+            reports.append(await server.close())
+    assert reports[0].cancelled == 1
+    assert reports == [reports[0]] * 3
+
+
+async def test_a_handler_may_close_its_server() -> None:
+    """A handler that calls ``close`` is not waited for, and the others are."""
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        if await reader.readline() == b"stop\n":
+            report = await bridgeio.current_server().close(grace=0.01)
+            writer.write(b"%d cancelled" % report.cancelled)
+        await reader.read()
+
+    async with bridgeio.serve(handler, "127.0.0.1") as server:
+        with Peer.connect(server.addresses[0]) as waiting, Peer.connect(server.addresses[0]) as stopping:
+            await until(lambda: server.connections == 2)
+            stopping.send(b"stop\n")
+            assert await stopping.receive(11) == b"1 cancelled"
+            assert await waiting.receive_all() == b""
+
+
+async def test_leaving_the_block_drains() -> None:
+    """The end of the block waits ``grace`` for the handlers, cancels the rest, and no handler outlives it."""
+    running = 0
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        nonlocal running
+        running += 1
+        try:
+            await reader.read()
+        finally:
+            running -= 1
+
+    with ExitStack() as stack:
+        async with bridgeio.serve(handler, "127.0.0.1", grace=0.01) as server:
+            peers = stack.enter_context(peers_of(server.addresses[0], 5))
+            await until(lambda: running == 5)
+        assert running == 0
+        assert [await peer.receive_all() for peer in peers] == [b""] * 5
+
+
+async def test_an_error_in_the_block_comes_out_as_it_is() -> None:
+    """An exception of the block leaves it as it is, after the drain."""
+    peers: list[Peer] = []
+
+    async def fail_while_serving() -> None:
+        async with bridgeio.serve(_wait_for_the_peer, "127.0.0.1", grace=0) as server:
+            peers.append(Peer.connect(server.addresses[0]))
+            await until(lambda: server.connections == 1)
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError):
+        await fail_while_serving()
+    with peers[0] as peer:
+        assert await peer.receive_all() == b""
+
+
+async def test_a_cancelled_block_waits_for_its_handlers() -> None:
+    """A cancel around the block reaches the handlers at once; what they clean up ends before the block does."""
+    ended: list[str] = []
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        try:
+            await reader.read()
+        finally:
+            with bridgeio.CancelScope(shield=True):
+                await bridgeio.sleep(0.01)
+            ended.append("handler")
+
+    with ExitStack() as stack:
+        with bridgeio.CancelScope() as scope:
+            async with bridgeio.serve(handler, "127.0.0.1") as server:
+                stack.enter_context(Peer.connect(server.addresses[0]))
+                await until(lambda: server.connections == 1)
+                scope.cancel()
+                await bridgeio.sleep_forever()
+        ended.append("block")
+    assert scope.cancelled_caught
+    assert ended == ["handler", "block"]
+
+
+async def test_max_connections_while_draining() -> None:
+    """A full server that is closed does not exceed its limit for those that wait in the kernel."""
+    most = 0
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        nonlocal most
+        most = max(most, bridgeio.current_server().connections)
+        await reader.read()
+
+    async with bridgeio.serve(handler, "127.0.0.1", max_connections=2) as server:
+        with peers_of(server.addresses[0], 5):
+            await until(lambda: server.connections == 2)
+            report = await server.close(grace=0)
+            assert report.cancelled == most == 2
+
+
+__all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]
