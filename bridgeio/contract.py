@@ -47,6 +47,7 @@ __all__ = [
     "Scope",
     "Task",
     "Timers",
+    "get_current",
     "never",
 ]
 
@@ -384,3 +385,4 @@ class NativeGroup(Protocol):
 
 
 CURRENT: contextvars.ContextVar[Task | None] = contextvars.ContextVar("bridgeio_task", default=None)
+get_current = CURRENT.get  # bound once: the lookup would cost more than the call

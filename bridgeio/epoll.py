@@ -45,7 +45,8 @@ class EpollPoller(Poller):
         self._epoll.unregister(source.fd)
 
     def _fetch(self, most: int) -> list[tuple[int, int]]:
-        events: list[tuple[int, int]] = self._poll(0, most)
+        poll = self._poll
+        events: list[tuple[int, int]] = poll(0, most)
         return events
 
 

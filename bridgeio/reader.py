@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from bridgeio.buffers import ReceiveBuffer
-from bridgeio.contract import CURRENT, Task
+from bridgeio.contract import Task, get_current
 from bridgeio.errors import BusyError, IncompleteReadError, LimitOverrunError, StreamClosedError, describe, show_address
 from bridgeio.limits import CHUNK_MAX, CHUNK_MIN, LIMIT, RECEIVE_MAX
 from bridgeio.registry import current_task
@@ -58,7 +58,7 @@ class Reader:
 
         With ``n=-1``, everything up to the end. ``n=0`` gives ``b""`` at once.
         """
-        task = CURRENT.get()
+        task = get_current()
         if task is None or task.thread != get_ident():
             task = current_task()
         if task.scope.cancelled:
@@ -73,11 +73,12 @@ class Reader:
         elif n == 0 or self._ended:
             data = b""
         else:
-            most = min(self._chunk, n)
+            most = n if n < self._chunk else self._chunk  # noqa: FURB136 (min() is a call)
+            source = self._source
+            receive = self._receive_now
             self._reading = True
             try:
-                source = self._source
-                while not source.readable or (data := self._receive_now(most)) is None:
+                while not source.readable or (data := receive(most)) is None:
                     await source.wait_readable(task)
             except OSError as error:
                 raise self._failed(error) from error
@@ -110,7 +111,7 @@ class Reader:
         """
         if not separator:
             raise ValueError("an empty separator would be found everywhere")
-        task = CURRENT.get()
+        task = get_current()
         if task is None or task.thread != get_ident():
             task = current_task()
         if task.scope.cancelled:
@@ -119,13 +120,14 @@ class Reader:
             raise self._busy()
         buffer = self._buffer
         source = self._source
+        receive = self._receive_now
         size = len(separator)
         data: bytes | None = None
         self._reading = True
         try:
             while not buffer.size or (found := buffer.find(separator)) < 0:
                 self._check_limit(buffer.size - size + 1, "no separator came")
-                while not source.readable or (data := self._receive_now(self._chunk)) is None:
+                while not source.readable or (data := receive(self._chunk)) is None:
                     await source.wait_readable(task)
                 if not data or len(data) == self._chunk:
                     self._note(data)

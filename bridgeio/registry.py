@@ -23,7 +23,7 @@ from _thread import get_ident
 from collections.abc import Callable
 from functools import cache
 
-from bridgeio.contract import CONTRACT, CURRENT, Adapter, Backend, Host, Task
+from bridgeio.contract import CONTRACT, Adapter, Backend, Host, Task, get_current
 from bridgeio.errors import AdapterError, BackendNotFoundError, BackendNotInstalledError, NoBackendError
 
 __all__ = [
@@ -57,7 +57,7 @@ def current_task() -> Task:
 
     :raises NoBackendError: outside any framework, and in callbacks, which cannot wait.
     """
-    task = CURRENT.get()
+    task = get_current()
     if task is not None and task.thread == get_ident():
         return task
     return _detect()
@@ -161,7 +161,7 @@ def _check_contract(described: Adapter) -> None:
 
 def surrounding_backend() -> Backend | None:
     """The backend of the world that the caller is in, also where it cannot wait; else ``None``."""
-    task = CURRENT.get()
+    task = get_current()
     if task is not None and task.thread == get_ident():
         return backend(task.host.backend)
     for name, inside in _probes():

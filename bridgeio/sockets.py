@@ -44,6 +44,8 @@ class SocketSource:
 
     __slots__ = (
         "__weakref__",
+        "_abort_read",
+        "_arms_each_wait",
         "_receive",
         "asks_write",
         "exhaust",
@@ -80,8 +82,10 @@ class SocketSource:
         self.on_closed: Callable[[], None] | None = None
         self._receive: Callable[[int], bytes] = sock.recv
         self.send: Callable[[Bytes], int] = sock.send
-        self.poller = host.poller()
-        self.poller.register(self, write=self.asks_write)
+        self.poller = poller = host.poller()
+        self._arms_each_wait = poller.arms_each_wait
+        self._abort_read: Callable[[], bool] = self._forget_reader
+        poller.register(self, write=self.asks_write)
 
     def on_event(self, events: int) -> None:
         if events & NOT_PLAIN:
@@ -102,8 +106,9 @@ class SocketSource:
 
     def receive(self, most: int) -> bytes | None:
         """Up to ``most`` bytes, ``b""`` at the end, or ``None`` if there is nothing now."""
+        receive = self._receive
         try:
-            data = self._receive(most)
+            data = receive(most)
         except BlockingIOError:
             self.readable = False
             self.exhaust = self.final
@@ -115,21 +120,21 @@ class SocketSource:
     def wait_readable(self, task: Task) -> Any:
         """An awaitable that ends when a receive may find something."""
         self.reader = task
-        if self.poller.arms_each_wait:
+        if self._arms_each_wait:
             self.poller.arm(self, task, READ)
-        return task.park(self._forget_reader)
+        return task.park(self._abort_read)
 
     def wait_writable(self, task: Task) -> Any:
         """An awaitable that ends when the socket may take bytes, is connected, or has failed."""
         self.writer = task
-        if self.poller.arms_each_wait:
+        if self._arms_each_wait:
             self.poller.arm(self, task, WRITE)
         return task.park(self._forget_writer)
 
     def call_when_writable(self, callback: Callable[[], None] | None) -> None:
         """Calls back at each writability; ``None`` ends it."""
         self.on_writable = callback
-        if self.registered and (not self.asks_write or self.poller.arms_each_wait):
+        if self.registered and (not self.asks_write or self._arms_each_wait):
             self.poller.want_write(self, callback is not None)
 
     def why_unusable(self) -> StreamClosedError:
@@ -163,6 +168,7 @@ class SocketSource:
             if task is not None:
                 task.wake()
         self.reader = self.writer = self.on_writable = None
+        self._abort_read = _nothing_to_forget  # ends the cycle
         callback, self.on_closed = self.on_closed, None
         if callback is not None:
             callback()
@@ -174,6 +180,10 @@ class SocketSource:
     def _forget_writer(self) -> bool:
         self.writer = None
         return True
+
+
+def _nothing_to_forget() -> bool:
+    return True
 
 
 def new_socket(family: int, kind: int = socket.SOCK_STREAM, proto: int = 0, fileno: int | None = None) -> socket.socket:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from bridgeio.buffers import Bytes, SendBuffer
-from bridgeio.contract import CURRENT, Task
+from bridgeio.contract import Task, get_current
 from bridgeio.errors import StreamClosedError, WriteBufferFullError, describe, show_address
 from bridgeio.limits import HIGH_WATER, LINGER, WRITE_LIMIT
 from bridgeio.poller import WRITE
@@ -82,8 +82,9 @@ class Writer:
         if waiting:
             self._pending.append(data)
             return
+        send = self._send
         try:
-            sent = self._send(data) if size else 0
+            sent = send(data) if size else 0
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -101,7 +102,7 @@ class Writer:
 
         :raises OSError: if the connection broke, also when a flush in the background found that out.
         """
-        task = CURRENT.get()
+        task = get_current()
         if task is None or task.thread != get_ident():
             task = current_task()
         if task.scope.cancelled:

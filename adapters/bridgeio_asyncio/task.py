@@ -37,7 +37,8 @@ class _FutureTask(Task):
     @coroutine
     def park(self, abort: Callable[[], bool]) -> Generator[Any, Any, None]:
         self.abort = abort
-        self._future = future = self._create_future()
+        create_future = self._create_future
+        self._future = future = create_future()
         future._asyncio_future_blocking = True
         try:
             yield future
@@ -61,8 +62,9 @@ class _FutureTask(Task):
     def wake(self) -> None:
         if self.abort is not None:
             self.abort = None
+            future = self._future
             try:
-                self._future.set_result(None)
+                future.set_result(None)
             except asyncio.InvalidStateError:
                 pass  # cancelled natively meanwhile; park() sees that we were first
 
