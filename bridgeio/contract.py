@@ -200,9 +200,12 @@ class Host(ABC):
 
     @abstractmethod
     def watch(
-        self, fd: int, on_readable: Callable[[], object], on_writable: Callable[[], object] | None = None
+        self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None
     ) -> Handle:
         """Calls back as long as the descriptor is readable (writable); ``cancel()`` ends it.
+
+        ``None`` for a direction that is not to be watched. The two directions of one descriptor may
+        be two watches, and cancelling one leaves the other alone.
 
         The poller needs one watch for all sockets. Not promised: that it is edge-triggered.
         """

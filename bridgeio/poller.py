@@ -50,7 +50,7 @@ class Watcher(Protocol):
     """The one thing a poller needs of its host."""
 
     def watch(
-        self, fd: int, on_readable: Callable[[], object], on_writable: Callable[[], object] | None = None
+        self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None
     ) -> Handle: ...
 
 

@@ -37,7 +37,7 @@ class AsyncioHost(Host):
         return self.loop.call_soon_threadsafe(callback)
 
     def watch(
-        self, fd: int, on_readable: Callable[[], object], on_writable: Callable[[], object] | None = None
+        self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None
     ) -> Handle:
         return _Watch(self.loop, fd, on_readable, on_writable)
 
@@ -84,19 +84,24 @@ class _Watch:
         self,
         loop: asyncio.AbstractEventLoop,
         fd: int,
-        on_readable: Callable[[], object],
+        on_readable: Callable[[], object] | None,
         on_writable: Callable[[], object] | None,
     ) -> None:
         self._loop = loop
         self._fd = fd
-        loop.add_reader(fd, on_readable)
+        self._reads = on_readable is not None
+        self._writes = on_writable is not None
+        if on_readable is not None:
+            loop.add_reader(fd, on_readable)
         if on_writable is not None:
             loop.add_writer(fd, on_writable)
 
     def cancel(self) -> None:
         if not self._loop.is_closed():
-            self._loop.remove_reader(self._fd)
-            self._loop.remove_writer(self._fd)
+            if self._reads:
+                self._loop.remove_reader(self._fd)
+            if self._writes:
+                self._loop.remove_writer(self._fd)
 
 
 def host_of(loop: asyncio.AbstractEventLoop, backend: str) -> AsyncioHost:
