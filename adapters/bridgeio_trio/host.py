@@ -31,7 +31,7 @@ class TrioHost(Host, trio.abc.Instrument):
     native_scopes = True
 
     def __init__(self) -> None:
-        self.now = trio.lowlevel.current_clock().current_time  # type: ignore[method-assign]
+        self._clock = trio.lowlevel.current_clock()  # trio.current_time() is for the run's thread only
         self._call_soon = trio.lowlevel.current_trio_token().run_sync_soon
         self._records: dict[trio.lowlevel.Task, TrioTask] = {}
         self._alarms: set[_Alarm] = set()
@@ -42,8 +42,8 @@ class TrioHost(Host, trio.abc.Instrument):
         spawn_system_task(self._keep_alarms, name="bridgeio timers")
 
     def now(self) -> float:
-        """The run's clock, which may be a mock."""
-        raise NotImplementedError
+        """By the run's clock, which may be a mock."""
+        return self._clock.current_time()
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Handle:
         if not self._open:
@@ -58,7 +58,7 @@ class TrioHost(Host, trio.abc.Instrument):
         return self._call_soon(call, callback)
 
     def watch(
-        self, fd: int, on_readable: Callable[[], object], on_writable: Callable[[], object] | None = None
+        self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None
     ) -> Handle:
         return _Watch(fd, on_readable, on_writable)
 
@@ -141,10 +141,13 @@ class _Alarm:
 class _Watch:
     """A system task for each direction that is watched."""
 
-    def __init__(self, fd: int, on_readable: Callable[[], object], on_writable: Callable[[], object] | None) -> None:
+    def __init__(
+        self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None
+    ) -> None:
         self._ended = False
         self._scopes: list[trio.CancelScope] = []
-        self._start(wait_readable, fd, on_readable)
+        if on_readable is not None:
+            self._start(wait_readable, fd, on_readable)
         if on_writable is not None:
             self._start(wait_writable, fd, on_writable)
 
