@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Cancellable", "Scope", "move", "redeliver", "refresh"]
+__all__ = ["Cancellable", "Scope", "cancel", "move", "redeliver", "refresh"]
 
 
 class Cancellable(Protocol):
@@ -55,6 +55,15 @@ class Scope:
         if self.parent is not None:
             self.parent.children.discard(self)
             self.parent = None
+
+
+def cancel(top: Scope) -> None:
+    """Cancels a node; a second time tells its tasks once more."""
+    if top.cancel_called:
+        redeliver(top)
+    else:
+        top.cancel_called = True
+        refresh(top)
 
 
 def refresh(top: Scope) -> None:

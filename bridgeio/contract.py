@@ -23,7 +23,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from bridgeio.cancellation import Scope
+from bridgeio.cancellation import Scope, cancel
 from bridgeio.errors import AdapterError
 from bridgeio.limits import BUDGET
 from bridgeio.poller import Poller
@@ -47,6 +47,7 @@ __all__ = [
     "Scope",
     "Task",
     "Timers",
+    "cancel",
     "get_current",
     "never",
 ]
@@ -356,6 +357,10 @@ class Task:
 
     def is_ours(self, error: BaseException) -> bool:
         """Whether a scope of ours caused this cancellation, and not the framework's own way."""
+        return isinstance(error, self.host.cancelled_class)
+
+    def ends_a_block(self, error: BaseException) -> bool:
+        """Whether this is a cancellation, of any kind: a task group that ends by it lets it out as it is."""
         return isinstance(error, self.host.cancelled_class)
 
 

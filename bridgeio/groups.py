@@ -175,9 +175,8 @@ class TaskGroup:
         task = self._host_task
         assert task is not None
         scope = self.cancel_scope
-        cancelled_class = task.host.cancelled_class
         if error is not None:
-            if not isinstance(error, cancelled_class):
+            if not task.ends_a_block(error):
                 self._errors.append(error)
             if not scope.cancel_called:
                 scope.cancel()
@@ -199,6 +198,8 @@ class TaskGroup:
         absorbed = self.cancel_scope.__exit__(type(error) if error else None, error, None)
         if error is None and task.scope.cancelled:
             await task.checkpoint_if_cancelled()
+        if error is None and task.kept:  # it came while the children were waited for
+            await task.raise_kept()
         return absorbed
 
 

@@ -19,12 +19,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-from _thread import get_ident
 from collections.abc import Callable
 from functools import cache
 
 from bridgeio.contract import CONTRACT, Adapter, Backend, Host, Task, get_current
 from bridgeio.errors import AdapterError, BackendNotFoundError, BackendNotInstalledError, NoBackendError
+from bridgeio.unpatched import get_ident
 
 __all__ = [
     "adapter",

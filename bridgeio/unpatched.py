@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["original"]
+__all__ = ["get_ident", "original"]
 
 
 def original(module: str, name: str) -> Any:
@@ -24,3 +25,6 @@ def original(module: str, name: str) -> Any:
     if monkey is not None:
         return monkey.get_original(module, name)
     return getattr(importlib.import_module(module), name)
+
+
+get_ident: Callable[[], int] = original("_thread", "get_ident")  # a patched one tells greenlets apart

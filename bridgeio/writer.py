@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import socket
-from _thread import get_ident
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -18,6 +17,7 @@ from bridgeio.poller import WRITE
 from bridgeio.registry import current_task
 from bridgeio.sockets import SocketSource, reset_on_close
 from bridgeio.timers import Timer
+from bridgeio.unpatched import get_ident
 
 __all__ = ["Writer"]
 

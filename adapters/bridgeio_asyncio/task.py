@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from _thread import get_ident
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from types import coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridgeio.contract import BUDGET, CURRENT, Scope, Task
+from bridgeio.unpatched import get_ident
 
 if TYPE_CHECKING:
     from bridgeio_asyncio.host import AsyncioHost
