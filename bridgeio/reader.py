@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from _thread import get_ident
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from bridgeio.buffers import ReceiveBuffer
@@ -11,23 +10,27 @@ from bridgeio.contract import Task, get_current
 from bridgeio.errors import BusyError, IncompleteReadError, LimitOverrunError, StreamClosedError, describe, show_address
 from bridgeio.limits import CHUNK_MAX, CHUNK_MIN, LIMIT, RECEIVE_MAX
 from bridgeio.registry import current_task
+from bridgeio.unpatched import get_ident
 
 __all__ = ["ByteSource", "Reader"]
 
 
 class ByteSource(Protocol):
-    """Where a `Reader` gets its bytes: a socket, or something that behaves like one.
+    """Where a `Reader` gets its bytes: a non-blocking socket, or something that behaves like one.
 
-    ``readable`` says that ``receive`` may be tried: there may be bytes, or the end, or an error. It
-    stays set at the end, where ``receive`` gives ``b""`` again and again, and after this side closed
-    the stream, where it raises `StreamClosedError`.
+    :ivar recv: up to so many bytes, ``b""`` at the end again and again; raises `BlockingIOError` if
+        there is nothing now, and any other `OSError` if there never will be.
+    :ivar readable: whether ``recv`` may be tried; whoever gets `BlockingIOError` clears it.
+    :ivar exhaust: whether a short ``recv`` means nothing, so that it is to be tried until it raises.
     """
 
+    recv: Callable[[int], bytes]
     readable: bool
+    exhaust: bool
     peer: object
 
-    def receive(self, most: int) -> bytes | None: ...
     def wait_readable(self, task: Task) -> Awaitable[Any]: ...
+    def nothing_now(self) -> None: ...
 
 
 class Reader:
@@ -42,18 +45,17 @@ class Reader:
     and `StreamClosedError` after this side closed it.
     """
 
-    __slots__ = ("_buffer", "_chunk", "_ended", "_reading", "_receive_now", "_source", "limit")
+    __slots__ = ("_buffer", "_chunk", "_ended", "_reading", "_source", "limit")
 
     def __init__(self, source: ByteSource, limit: int = LIMIT) -> None:
         self._source = source
         self._buffer = ReceiveBuffer()
         self._chunk = CHUNK_MIN
         self._ended = False
-        self._receive_now = source.receive
         self._reading = False
         self.limit = limit
 
-    async def read(self, n: int = -1) -> bytes:  # noqa: C901 (the hot path: a call less is worth a branch more)
+    async def read(self, n: int = -1) -> bytes:
         """Up to ``n`` bytes, as soon as there are any; ``b""`` at the end of the stream.
 
         With ``n=-1``, everything up to the end. ``n=0`` gives ``b""`` at once.
@@ -75,17 +77,12 @@ class Reader:
         else:
             most = n if n < self._chunk else self._chunk  # noqa: FURB136 (min() is a call)
             source = self._source
-            receive = self._receive_now
             self._reading = True
             try:
-                while not source.readable or (data := receive(most)) is None:
+                while not source.readable or (data := self._receive_now(most)) is None:
                     await source.wait_readable(task)
-            except OSError as error:
-                raise self._failed(error) from error
             finally:
                 self._reading = False
-            if not data or len(data) == self._chunk:
-                self._note(data)
         task.budget -= 1
         if task.budget <= 0:
             await task.give_way()
@@ -101,7 +98,7 @@ class Reader:
         except IncompleteReadError as error:
             return error.partial
 
-    async def readuntil(self, separator: bytes = b"\n") -> bytes:  # noqa: C901 (the hot path, as in read)
+    async def readuntil(self, separator: bytes = b"\n") -> bytes:  # noqa: C901 (the hot path: a call less is worth a branch more)
         """Everything up to and with the separator.
 
         :raises IncompleteReadError: if the stream ends first, with what had come as ``.partial``.
@@ -120,17 +117,14 @@ class Reader:
             raise self._busy()
         buffer = self._buffer
         source = self._source
-        receive = self._receive_now
         size = len(separator)
         data: bytes | None = None
         self._reading = True
         try:
             while not buffer.size or (found := buffer.find(separator)) < 0:
                 self._check_limit(buffer.size - size + 1, "no separator came")
-                while not source.readable or (data := receive(self._chunk)) is None:
+                while not source.readable or (data := self._receive_now(self._chunk)) is None:
                     await source.wait_readable(task)
-                if not data or len(data) == self._chunk:
-                    self._note(data)
                 if not data:
                     raise IncompleteReadError(buffer.take(buffer.size), None)
                 if not buffer.size and -1 < data.find(separator) == len(data) - size <= self.limit:
@@ -139,8 +133,6 @@ class Reader:
             else:
                 self._check_limit(found, "the separator came later than that")
                 data = buffer.take(found + size)
-        except OSError as error:
-            raise self._failed(error) from error
         finally:
             self._reading = False
         task.budget -= 1
@@ -246,33 +238,42 @@ class Reader:
         try:
             while not self._source.readable or (data := self._receive_now(most)) is None:
                 await self._source.wait_readable(task)
-        except OSError as error:
-            raise self._failed(error) from error
         finally:
             self._reading = False
-        if not data or len(data) == self._chunk:
-            self._note(data)
         await self._spend(task)
         return data
 
-    def _note(self, data: bytes) -> None:
-        """The end is the end, and who fills each chunk gets a larger one."""
-        if not data:
-            self._ended = True
-        elif len(data) == self._chunk < CHUNK_MAX:
-            self._chunk *= 2
+    def _receive_now(self, most: int) -> bytes | None:
+        """What has come, ``b""`` at the end, or ``None`` if there is nothing now."""
+        source = self._source
+        recv = source.recv
+        try:
+            data = recv(most)
+        except BlockingIOError:
+            source.nothing_now()
+            return None
+        except OSError as error:
+            raise self._failed(error) from error
+        if len(data) < most:
+            if data:
+                source.readable = source.exhaust
+            else:
+                self._ended = True
+        elif most == self._chunk < CHUNK_MAX:
+            self._chunk *= 2  # who fills each chunk gets a larger one
+        return data
 
     def _failed(self, error: OSError) -> OSError:
         """What broke the stream is raised by this read and by every later one."""
         if isinstance(error, StreamClosedError):
             return error
-        failure = describe(error, "read from", self._source.peer)
+        source = self._source
 
-        def raise_again(most: int) -> bytes | None:
-            raise describe(error, "read from", self._source.peer)
+        def raise_again(most: int) -> bytes:
+            raise describe(error, "read from", source.peer)
 
-        self._receive_now = raise_again
-        return failure
+        source.recv = raise_again
+        return describe(error, "read from", source.peer)
 
     async def _spend(self, task: Task) -> None:
         task.budget -= 1

@@ -1,6 +1,6 @@
 """A non-blocking socket behind a poller: what it is ready for, and who waits for that.
 
-Rule 1: a receive that got less than it asked for says that the kernel has no more, so the next one
+Rule 1: a ``recv`` that got less than it asked for says that the kernel has no more, so the next one
 waits for an event; but never once the peer has ended its side, because data and end may have come in
 one edge, and no other follows. The end itself is only ever what ``recv`` says.
 Rule 2: an out-of-band byte stops ``recv`` early without a new edge: until the kernel says that
@@ -46,7 +46,6 @@ class SocketSource:
         "__weakref__",
         "_abort_read",
         "_arms_each_wait",
-        "_receive",
         "asks_write",
         "exhaust",
         "fd",
@@ -58,6 +57,7 @@ class SocketSource:
         "poller",
         "readable",
         "reader",
+        "recv",
         "registered",
         "send",
         "sock",
@@ -80,7 +80,7 @@ class SocketSource:
         self.writer: Task | None = None
         self.on_writable: Callable[[], None] | None = None
         self.on_closed: Callable[[], None] | None = None
-        self._receive: Callable[[int], bytes] = sock.recv
+        self.recv: Callable[[int], bytes] = sock.recv
         self.send: Callable[[Bytes], int] = sock.send
         self.poller = poller = host.poller()
         self._arms_each_wait = poller.arms_each_wait
@@ -104,18 +104,9 @@ class SocketSource:
                 writer, self.writer = self.writer, None
                 writer.wake()
 
-    def receive(self, most: int) -> bytes | None:
-        """Up to ``most`` bytes, ``b""`` at the end, or ``None`` if there is nothing now."""
-        receive = self._receive
-        try:
-            data = receive(most)
-        except BlockingIOError:
-            self.readable = False
-            self.exhaust = self.final
-            return None
-        if 0 < len(data) < most and not self.exhaust:
-            self.readable = False
-        return data
+    def nothing_now(self) -> None:
+        self.readable = False
+        self.exhaust = self.final
 
     def wait_readable(self, task: Task) -> Any:
         """An awaitable that ends when a receive may find something."""
@@ -151,7 +142,7 @@ class SocketSource:
     def _refuse(self) -> None:
         self.usable = False
         self.readable = True
-        self._receive = self.send = self._raise_unusable
+        self.recv = self.send = self._raise_unusable
 
     def _raise_unusable(self, data: object) -> Any:
         raise self.why_unusable()

@@ -22,6 +22,7 @@ from bridgeio.unpatched import original
 
 __all__ = [
     "FAMILIES",
+    "Flood",
     "Peer",
     "RawListener",
     "family_of",
@@ -175,6 +176,37 @@ def peers_of(address: Any, number: int) -> Iterator[list[Peer]]:
     """So many peers, connected to a listening address, and closed at the end of the block."""
     with ExitStack() as stack:
         yield [stack.enter_context(Peer.connect(address)) for _ in range(number)]
+
+
+class Flood:
+    """A peer in a thread of its own that sends as fast as the other side takes it.
+
+    :ivar sent: bytes so far.
+    """
+
+    def __init__(self, address: Any) -> None:
+        self.sent = 0
+        self._sock = Peer.connect(address).sock
+        self._sock.setblocking(True)
+        self._ended = original("_thread", "allocate_lock")()
+
+    def __enter__(self) -> Flood:
+        self._ended.acquire()
+        original("_thread", "start_new_thread")(self._send, ())
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._sock.shutdown(socket.SHUT_RDWR)
+        self._ended.acquire()
+        self._sock.close()
+
+    def _send(self) -> None:
+        data = bytes(65536)
+        try:
+            while True:
+                self.sent += self._sock.send(data)
+        except OSError:
+            self._ended.release()
 
 
 class RawListener:
