@@ -1,0 +1,163 @@
+"""Starting gevent, and finding it running."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextvars import copy_context
+from importlib.metadata import version
+from inspect import iscoroutine
+from typing import Any, TypeVar
+
+import gevent
+from greenlet import getcurrent, greenlet
+
+from bridgeio.contract import CURRENT, Backend, Main, Scope
+from bridgeio.errors import BackendBusyError, NoBackendError
+from bridgeio_gevent import in_gevent
+from bridgeio_gevent.host import GeventHost, host_of
+from bridgeio_gevent.task import GeventTask, TaskGreenlet, carried_by, carry_nothing, drive, steps
+
+__all__ = ["GeventBackend", "spawn_greenlet"]
+
+T = TypeVar("T")
+
+
+class GeventBackend(Backend):
+    name = "gevent"
+
+    def run(self, main: Main[T], options: Mapping[str, object]) -> T:
+        """In the calling greenlet, which may be one of many in an application that runs already."""
+        _take_no_options(**options)
+        inside = getcurrent()
+        carried = carried_by(inside)
+        if carried is not None and carried.driven:
+            raise BackendBusyError("this is a task on gevent already: await the function instead")
+        ours = not in_gevent()
+        hub = gevent.get_hub()
+        if inside is hub:
+            raise BackendBusyError("a callback of gevent's hub cannot wait for a run: spawn a greenlet")
+        return copy_context().run(_Run(hub, ours).through, inside, main)
+
+    def current_task(self) -> GeventTask:
+        hub = gevent.get_hub()
+        inside = getcurrent()
+        if inside is hub:
+            raise NoBackendError("a callback of gevent's hub cannot wait: call bridgeio from a greenlet")
+        return host_of(hub).adopt(inside)
+
+    def block(self, coro: Coroutine[Any, Any, T]) -> T:
+        try:
+            task = self.current_task()
+        except NoBackendError:
+            coro.close()
+            raise
+        if not task.driven:
+            return drive(task, coro)
+        current = CURRENT.set(task)  # the caller may have entered a context of its own
+        try:
+            return steps(coro)
+        finally:
+            CURRENT.reset(current)
+
+    def versions(self) -> dict[str, str]:
+        return {"gevent": version("gevent"), "greenlet": version("greenlet")}
+
+
+class _Run:
+    """One `Backend.run`.
+
+    :ivar ours: the hub was made for this run, so it, and all that it carries, ends with it.
+    """
+
+    def __init__(self, hub: Any, ours: bool) -> None:
+        self.hub = hub
+        self.ours = ours
+        self.host = host_of(hub)
+
+    def through(self, inside: greenlet, main: Main[T]) -> T:
+        task, before = GeventTask(self.host, "main", Scope()), carried_by(inside)
+        self.host.runs += 1
+        if self.ours:
+            self.hub.NOT_ERROR = (*self.hub.NOT_ERROR, KeyboardInterrupt)  # raised by run(): no need to print it
+        try:
+            task.carry_in(inside)
+            with _signals_wake(self.host):
+                return drive(task, self._whole(task, main))
+        finally:
+            self.host.runs -= 1
+            if before is not None:
+                before.carry_in(inside)
+            else:
+                carry_nothing(inside)
+            self._close()
+
+    async def _whole(self, task: GeventTask, main: Main[T]) -> T:
+        try:
+            return await main()
+        finally:
+            if self.ours or self._is_last():
+                await self.host.end_all_but(task, cancelling=self.ours)
+
+    def _is_last(self) -> bool:
+        return self.host.runs == 1 and not self.host.shared
+
+    def _close(self) -> None:
+        if self.ours:
+            self.host.close()
+            self.hub.destroy()
+        elif not self.host.runs and not self.host.shared:
+            self.host.close()
+
+
+def spawn_greenlet(async_fn: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...]) -> TaskGreenlet:
+    """The body of `bridgeio_gevent.spawn`."""
+    coro = async_fn(*args)
+    if not iscoroutine(coro):
+        raise TypeError(f"{async_fn!r} is no async function: calling it gave {type(coro).__name__}, not a coroutine")
+    host = host_of(gevent.get_hub())
+    host.shared = True
+    task = GeventTask(host, getattr(async_fn, "__qualname__", repr(async_fn)), Scope())
+    carrier = TaskGreenlet(task, coro)
+    carrier.start()
+    return carrier
+
+
+@contextlib.contextmanager
+def _signals_wake(host: GeventHost) -> Iterator[None]:
+    """Has each signal wake the hub, so that Python gets to run its handler.
+
+    Without this libev notices a signal only if that interrupts its poll: one that comes just before,
+    or that the system gives to another thread, would be handled at the next event.
+    """
+    ours, pythons = os.pipe()
+    os.set_blocking(ours, False)
+    os.set_blocking(pythons, False)
+    watch = host.watch(ours, lambda: os.read(ours, 4096))
+    is_set = False
+    try:
+        is_set = _set_wakeup(pythons)
+        yield
+    finally:
+        if is_set:
+            signal.set_wakeup_fd(-1)
+        watch.cancel()
+        os.close(ours)
+        os.close(pythons)
+
+
+def _set_wakeup(fd: int) -> bool:
+    """Not in another thread than the main one, and not if somebody has done so."""
+    try:
+        before = signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
+    except ValueError:
+        return False
+    if before != -1:
+        signal.set_wakeup_fd(before)
+    return before == -1
+
+
+def _take_no_options() -> None:
+    """Calling this with any option is the TypeError that `Backend.run` promises."""
