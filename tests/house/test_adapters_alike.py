@@ -9,27 +9,45 @@ import pytest
 
 from checkout import adapter_folders
 
-# (adapter, file): why this adapter does without a file that another has
-NOT_NEEDED: dict[tuple[str, str], str] = {
+# What every adapter consists of.
+COMMON = {"__init__.py", "backend.py", "host.py", "task.py"}
+
+# (adapter, file): why this adapter does without
+NOT_NEEDED = {
     ("bridgeio_tornado", "host.py"): "Tornado's loop is asyncio's, and so is its host",
     ("bridgeio_tornado", "task.py"): "Tornado's loop is asyncio's, and so are its tasks",
-    ("bridgeio_asyncio", "scopes.py"): "only Trio has scopes of its own that bridgeio's are mapped to",
-    ("bridgeio_tornado", "scopes.py"): "only Trio has scopes of its own that bridgeio's are mapped to",
+}
+
+# file: the reason for it. A reason that holds for several frameworks brings a file of the same name to each.
+PECULIAR = {
+    "scopes.py": "a framework with scopes and groups of its own, which bridgeio's are mapped to",
 }
 
 
-def test_adapters_have_the_same_files() -> None:
-    """A file that one adapter has, every adapter has, unless it is listed here why not."""
-    files = files_by_adapter()
-    everywhere = set().union(*files.values())
-    missing = {(name, file) for name, own in files.items() for file in everywhere - own}
-    assert missing - set(NOT_NEEDED) == set()
+@pytest.mark.parametrize("folder", adapter_folders(), ids=lambda folder: folder.name)
+def test_an_adapter_has_the_files_that_all_have(folder: Path) -> None:
+    """The same word of the contract is found in the same file of every adapter, unless it is listed here why not."""
+    missing = COMMON - files_of(folder)
+    assert sorted(file for file in missing if (folder.name, file) not in NOT_NEEDED) == []
 
 
-def test_the_list_of_exceptions_names_no_other() -> None:
+@pytest.mark.parametrize("folder", adapter_folders(), ids=lambda folder: folder.name)
+def test_an_adapter_has_no_other_file_without_a_reason(folder: Path) -> None:
+    """What only some frameworks need is listed here with its reason."""
+    assert sorted(files_of(folder) - COMMON - set(PECULIAR)) == []
+
+
+def test_the_list_of_files_not_needed_names_no_other() -> None:
     """A file that was written after all leaves the list."""
-    files = files_by_adapter()
-    assert [name for name, file in NOT_NEEDED if file in files.get(name, set())] == []
+    present = {(folder.name, file) for folder in adapter_folders() for file in files_of(folder)}
+    assert sorted(present & set(NOT_NEEDED)) == []
+
+
+def test_the_list_of_peculiar_files_names_no_other() -> None:
+    """A file that no adapter has, or every one, leaves the list."""
+    adapters = adapter_folders()
+    spread = {file: sum(file in files_of(folder) for folder in adapters) for file in PECULIAR}
+    assert [file for file, count in spread.items() if not 0 < count < len(adapters)] == []
 
 
 @pytest.mark.parametrize("folder", adapter_folders(), ids=lambda folder: folder.name)
@@ -39,5 +57,5 @@ def test_an_adapter_opens_with_its_table(folder: Path) -> None:
     assert "not promised" in docstring.lower()
 
 
-def files_by_adapter() -> dict[str, set[str]]:
-    return {folder.name: {file.name for file in folder.glob("*.py")} for folder in adapter_folders()}
+def files_of(folder: Path) -> set[str]:
+    return {file.name for file in folder.glob("*.py")}
