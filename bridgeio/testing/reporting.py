@@ -74,8 +74,9 @@ def repeat_commands(failed: Sequence[tuple[str, str | None]], options: Sequence[
     :param options: what else the session was called with and a repetition needs.
     """
     settings = [f"{name}={os.environ[name]}" for name in (PATCHED, REACTOR) if os.environ.get(name)]
-    for test, backend in failed[:SHOWN]:
+    tests = dict(failed)
+    for test, backend in list(tests.items())[:SHOWN]:
         only = ["--backend", backend] if backend else []
         yield shlex.join([*settings, "pytest", *options, test, *only])
-    if len(failed) > SHOWN:
-        yield f"(and {len(failed) - SHOWN} more)"
+    if len(tests) > SHOWN:
+        yield f"(and {len(tests) - SHOWN} more)"

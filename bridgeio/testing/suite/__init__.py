@@ -5,6 +5,15 @@
 
 from __future__ import annotations
 
+from bridgeio.testing.suite.bad_input import *  # noqa: F403
+from bridgeio.testing.suite.cancelling import *  # noqa: F403
+from bridgeio.testing.suite.connecting import *  # noqa: F403
+from bridgeio.testing.suite.draining import *  # noqa: F403
+from bridgeio.testing.suite.fairness import *  # noqa: F403
+from bridgeio.testing.suite.running import *  # noqa: F403
+from bridgeio.testing.suite.serving import *  # noqa: F403
 from bridgeio.testing.suite.streams import *  # noqa: F403
+from bridgeio.testing.suite.tasks import *  # noqa: F403
+from bridgeio.testing.suite.writing import *  # noqa: F403
 
 __all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]

@@ -1,0 +1,250 @@
+"""Chapter: running. Entering a framework and leaving it, again and again, and a program that does only that."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+import bridgeio
+from bridgeio.testing.peers import Peer, RawListener, raw_socket
+from bridgeio.testing.programs import program, run_program
+from bridgeio.testing.resources import until
+
+pytestmark = pytest.mark.bridgeio
+
+
+@pytest.fixture
+def run_options(backend: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What `bridgeio.run` has to be told in this session."""
+    reactor = request.config.getoption("reactor")
+    return {"reactor": reactor} if backend == "twisted" and reactor else {}
+
+
+def _run(backend: str, run_options: dict[str, Any], function: Any, *args: Any) -> Any:
+    return bridgeio.run(function, *args, backend=backend, backend_options=run_options)
+
+
+def test_run_gives_the_result(backend: str, run_options: dict[str, Any]) -> None:
+    """``run`` passes arguments, returns the result, and tells inside which backend it is."""
+
+    async def main(one: int, two: int) -> tuple[int, str]:
+        await bridgeio.sleep(0)
+        return one + two, bridgeio.current_backend()
+
+    assert _run(backend, run_options, main, 1, 2) == (3, backend)
+
+
+@pytest.mark.parametrize("error", [KeyError("mine"), KeyboardInterrupt(), SystemExit(3)])
+def test_what_main_raises_comes_out(backend: str, run_options: dict[str, Any], error: BaseException) -> None:
+    """An exception of the main function comes out of ``run``; KeyboardInterrupt and SystemExit too."""
+
+    async def main() -> None:
+        await bridgeio.sleep(0)
+        raise error
+
+    with pytest.raises(type(error)):
+        _run(backend, run_options, main)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_a_child_may_end_the_run(backend: str, run_options: dict[str, Any], kind: type[BaseException]) -> None:
+    """KeyboardInterrupt and SystemExit of a child end its siblings and come out of ``run`` as they are."""
+    ended: list[str] = []
+
+    async def leave() -> None:
+        await bridgeio.sleep(0.001)
+        raise kind()
+
+    async def wait() -> None:
+        try:
+            await bridgeio.sleep_forever()
+        finally:
+            ended.append("sibling")
+
+    async def main() -> None:
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(wait)
+            group.start_soon(leave)
+
+    with pytest.raises(kind):
+        _run(backend, run_options, main)
+    assert ended == ["sibling"]
+
+
+def test_ten_times_in_one_process(backend: str, run_options: dict[str, Any]) -> None:
+    """A backend runs again and again, each time with a server and a client."""
+
+    async def echo(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        writer.write(await reader.readline())
+
+    async def main(turn: int) -> bytes:
+        async with bridgeio.serve(echo, "127.0.0.1") as server:
+            reader, writer = await bridgeio.open_connection("127.0.0.1", server.port)
+            async with writer:
+                writer.write(b"turn %d\n" % turn)
+                return await reader.readline()
+
+    assert [_run(backend, run_options, main, turn) for turn in range(10)] == [b"turn %d\n" % turn for turn in range(10)]
+
+
+def test_an_unknown_option_is_refused(backend: str) -> None:
+    """An option that the backend does not know is a TypeError, and no coroutine is left behind."""
+    with pytest.raises(TypeError, match="nonsense"):
+        bridgeio.run(bridgeio.sleep, 0, backend=backend, backend_options={"nonsense": 1})
+
+
+@pytest.mark.parametrize("function", [None, print, bridgeio.sleep(0)])
+def test_what_cannot_be_run(backend: str, run_options: dict[str, Any], function: Any) -> None:
+    """``run`` wants an async function; anything else is a TypeError that says so."""
+    with pytest.raises(TypeError, match="async function"):
+        _run(backend, run_options, function)
+
+
+def test_the_end_of_a_run_flushes(backend: str, run_options: dict[str, Any]) -> None:
+    """What a writer had taken when it was closed arrives, though nobody waited for it before the run ended."""
+    size = 200_000
+
+    async def main(listener: RawListener) -> Peer:
+        _, writer = await bridgeio.open_connection("127.0.0.1", listener.port)
+        peer = await listener.accept()
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        writer.write(bytes(size))
+        writer.close()
+        return peer
+
+    with RawListener() as listener, closing(_run(backend, run_options, main, listener)) as peer:
+        peer.sock.setblocking(True)
+        received = 0
+        while data := peer.sock.recv(65536):
+            received += len(data)
+    assert received == size
+
+
+def test_a_stream_of_a_run_that_has_ended(backend: str, run_options: dict[str, Any]) -> None:
+    """A stream that outlives its run is an error to use, and can be closed."""
+
+    async def open_one(listener: RawListener) -> tuple[bridgeio.Reader, bridgeio.Writer]:
+        opened = await bridgeio.open_connection("127.0.0.1", listener.port)
+        (await listener.accept()).close()
+        return opened
+
+    async def use(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        with pytest.raises(bridgeio.StreamClosedError, match="ended"):
+            await reader.read(1)
+        with pytest.raises(bridgeio.StreamClosedError, match="ended"):
+            writer.write(b"x")
+        writer.close()
+
+    with RawListener() as listener:
+        reader, writer = _run(backend, run_options, open_one, listener)
+        _run(backend, run_options, use, reader, writer)
+
+
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # Trio's opinion of it
+async def test_async_generators_are_finalised_here(backend: str) -> None:
+    """The cleanup of a generator that nobody finished runs in its own run, and may wait behind a shield."""
+    cleaned: list[str] = []
+
+    async def generate() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            with bridgeio.CancelScope(shield=True):  # Trio closes it in a cancelled scope
+                await bridgeio.sleep(0.001)
+            cleaned.append(bridgeio.current_backend())
+
+    async def begin() -> None:
+        async for _ in generate():
+            break
+
+    await begin()
+    await until(lambda: cleaned)
+    assert cleaned == [backend]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_server_drains_at_a_signal(backend: str, run_options: dict[str, Any], number: signal.Signals) -> None:
+    """SIGINT and SIGTERM drain: handlers finish, the server accepts no more, the program ends with status 0."""
+    with program(_SERVER, backend, **run_options) as running:
+        address = _address_of(running)
+        with _connected(address) as client:
+            client.sendall(b"hello\n")
+            assert client.recv(100) == b"hello\n"
+            running.send_signal(number)
+            assert client.recv(100) == b"bye\n"
+            assert client.recv(100) == b""
+        printed, complaint = running.communicate(timeout=20)
+        assert (running.returncode, printed) == (0, "ended\n"), complaint
+
+
+def test_a_second_signal_ends_run_server_at_once(backend: str, run_options: dict[str, Any]) -> None:
+    """A second signal cancels the handlers that the first one left their grace."""
+    with program(_SERVER, backend, **run_options) as running:
+        address = _address_of(running)
+        with _connected(address) as client:
+            client.sendall(b"stay\n")
+            assert client.recv(100) == b"stay\n"
+            running.send_signal(signal.SIGTERM)
+            assert client.recv(100) == b"bye\n"
+            running.send_signal(signal.SIGTERM)
+            assert client.recv(100) == b""
+        printed, complaint = running.communicate(timeout=20)
+        assert (running.returncode, printed) == (0, "ended\n"), complaint
+
+
+def test_a_process_ends_by_itself(backend: str, run_options: dict[str, Any]) -> None:
+    """After ten runs with servers, clients and names nothing keeps the process from exiting."""
+    assert run_program(_TEN_RUNS, backend, **run_options) == "10\n"
+
+
+_SERVER = """
+async def handler(reader, writer):
+    line = await reader.readline()
+    writer.write(line)
+    await bridgeio.current_server().closing.wait()
+    writer.write(b"bye\\n")
+    if line == b"stay\\n":
+        await bridgeio.sleep_forever()
+
+def on_started(server):
+    print(server.port, flush=True)
+
+bridgeio.run_server(handler, "127.0.0.1", 0, backend=BACKEND, backend_options=OPTIONS, on_started=on_started)
+print("ended")
+"""
+
+_TEN_RUNS = """
+async def echo(reader, writer):
+    writer.write(await reader.readline())
+
+async def main():
+    async with bridgeio.serve(echo, "localhost") as server:
+        reader, writer = await bridgeio.open_connection("localhost", server.port)
+        async with writer:
+            writer.write(b"hello\\n")
+            return await reader.readline()
+
+results = [bridgeio.run(main, backend=BACKEND, backend_options=OPTIONS) for _ in range(10)]
+print(results.count(b"hello\\n"))
+"""
+
+
+def _address_of(running: Any) -> tuple[str, int]:
+    line = running.stdout.readline()
+    assert line, running.stderr.read()
+    return "127.0.0.1", int(line)
+
+
+def _connected(address: tuple[str, int]) -> socket.socket:
+    client = raw_socket()
+    client.settimeout(20)
+    client.connect(address)
+    return client
+
+
+__all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))] + ["run_options"]
