@@ -82,10 +82,14 @@ class TrioGroup:
             return bool(await self._manager.__aexit__(kind, error, trace))
         except BaseExceptionGroup as group:
             failure = _without_cancellations(group)
+        if failure is error:
+            return False
+        context = failure.__context__
         try:
             raise failure
         finally:
-            del failure, error  # the traceback holds this frame
+            failure.__context__ = context  # not the block's own error, which stands inside already
+            del failure, context, error  # the traceback holds this frame
 
     def start_soon(
         self, function: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...], name: str

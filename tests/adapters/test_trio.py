@@ -408,6 +408,20 @@ def test_a_group_is_strict_on_every_run() -> None:
     assert [type(error) for error in caught.value.exceptions] == [LookupError]
 
 
+def test_a_failure_of_the_block_is_told_once() -> None:
+    """It stands in the group, and not a second time as what the group was raised in the course of."""
+
+    async def main() -> None:
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(bridgeio.sleep_forever)
+            raise LookupError
+
+    with pytest.raises(ExceptionGroup) as caught:
+        bridgeio.run(main, backend="trio")
+    assert [type(error) for error in caught.value.exceptions] == [LookupError]
+    assert caught.value.__context__ is None
+
+
 def test_cancellations_do_not_come_out_of_a_group_in_a_group() -> None:
     """Block and children cancelled from outside: one plain Cancelled, which ``except`` finds."""
 
@@ -625,6 +639,24 @@ def test_a_timer_taken_back_does_not_hold_the_others_up() -> None:
 
 
 # The host
+
+
+def test_callbacks_come_when_they_are_due_in_whatever_order_they_are_asked_for() -> None:
+    """A later one does not put off an earlier one, and one that is taken back does not come at all."""
+
+    async def main() -> list[str]:
+        host = current_host()
+        called: list[str] = []
+        start = host.now()
+        for seconds, name in ((5, "first"), (30, "last"), (3, "zero"), (10, "second")):
+            host.call_at(start + seconds, partial(called.append, name))
+        host.call_at(start + 7, partial(called.append, "never")).cancel()
+        await trio.sleep(7)
+        called.append("seven")
+        await trio.sleep(100)
+        return called
+
+    assert run_mocked(main) == ["zero", "first", "seven", "second", "last"]
 
 
 def test_a_callback_from_another_thread_wakes_the_run() -> None:
