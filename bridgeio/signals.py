@@ -10,7 +10,6 @@ from types import FrameType
 from typing import Any
 
 from bridgeio.contract import Host
-from bridgeio.unpatched import original
 
 __all__ = ["signals_call"]
 
@@ -21,9 +20,6 @@ def signals_call(host: Host, callback: Callable[[signal.Signals], None], *number
 
     Python runs signal handlers in the main thread only; in any other this does nothing.
     """
-    if not _in_main_thread():
-        yield
-        return
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         with contextlib.suppress(RuntimeError):  # the host has ended meanwhile
@@ -31,16 +27,12 @@ def signals_call(host: Host, callback: Callable[[signal.Signals], None], *number
 
     before: dict[signal.Signals, Any] = {}
     try:
-        for number in numbers:
-            before[number] = signal.signal(number, on_signal)
+        with contextlib.suppress(ValueError):  # not in the main thread
+            for number in numbers:
+                before[number] = signal.signal(number, on_signal)
         yield
     finally:
         for number, handler in before.items():
             if signal.getsignal(number) is on_signal:
                 signal.signal(number, handler)
 
-
-def _in_main_thread() -> bool:
-    import threading
-
-    return bool(original("_thread", "get_ident")() == threading.main_thread().ident)
