@@ -31,7 +31,7 @@ T = TypeVar("T")
 _ATTRIBUTE = "_bridgeio_task"
 
 
-class Cancelled(GreenletExit):  # type: ignore[misc] - greenlet's extension tells no types
+class Cancelled(GreenletExit):  # type: ignore[misc]  # greenlet tells no types
     """A cancellation by a scope of ours. gevent's own ``kill()`` throws the plain class."""
 
 
