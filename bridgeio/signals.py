@@ -35,4 +35,3 @@ def signals_call(host: Host, callback: Callable[[signal.Signals], None], *number
         for number, handler in before.items():
             if signal.getsignal(number) is on_signal:
                 signal.signal(number, handler)
-
