@@ -82,8 +82,6 @@ class TrioGroup:
             return bool(await self._manager.__aexit__(kind, error, trace))
         except BaseExceptionGroup as group:
             failure = _without_cancellations(group)
-        if failure is error:
-            return False
         context = failure.__context__
         try:
             raise failure

@@ -693,6 +693,7 @@ def test_callbacks_come_when_they_are_due_in_whatever_order_they_are_asked_for()
     async def main() -> list[str]:
         host = current_host()
         called: list[str] = []
+        await trio.testing.wait_all_tasks_blocked()
         start = host.now()
         for seconds, name in ((5, "first"), (30, "last"), (3, "zero"), (10, "second")):
             host.call_at(start + seconds, partial(called.append, name))
