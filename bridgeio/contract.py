@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextvars
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -167,11 +168,13 @@ class Host(ABC):
     :ivar lingering: writers that were closed and still flush.
     :cvar cancelled_class: the exception class that means "cancelled" here, by a scope or natively.
     :cvar native_scopes: whether `open_scope` and `open_group` are to be asked.
+    :cvar guarded: whether synchronous code outside any task may use writers, and is to be guarded.
     """
 
     backend: str
     cancelled_class: ClassVar[type[BaseException]]
     native_scopes: ClassVar[bool] = False
+    guarded: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.timers = Timers(self.now, self.call_at)
@@ -255,6 +258,15 @@ class Host(ABC):
         from bridgeio.resolver import resolve_in_thread
 
         return await resolve_in_thread(self, host, port, family, flags)
+
+    def blocking_section(self) -> AbstractContextManager[None]:
+        """A block in which the calling task makes calls that block, and none of bridgeio's."""
+        return nullcontext()
+
+    def call_guarded(self, function: Callable[..., T], *args: Any) -> T:
+        """Makes a synchronous call of the core's for code that may be outside any task; asked only
+        where ``guarded``. Nothing else of the host may run meanwhile."""
+        return function(*args)
 
     def close(self) -> None:
         """Ends the watch, then the poller, and takes back every timer."""
@@ -348,9 +360,9 @@ class Task:
         error: BaseException = self.host.cancelled_class()
         return error
 
-    async def raise_kept(self) -> None:
-        """Raises the native cancellation that was kept; asked only when ``kept`` is set."""
-        self.kept = False
+    def raise_kept(self) -> Any:
+        """An awaitable that raises the native cancellation that was kept; asked only when ``kept`` is set."""
+        raise NotImplementedError
 
     def forgive(self) -> None:
         """The scope that ended a native wait of this task is being left: nothing native is owed."""

@@ -105,6 +105,7 @@ async def _echo_some(
 ) -> None:
     reader, writer = await open_connection("127.0.0.1", port, limit=limit)
     async with writer:
+        answer = b""
         for line in lines:
             with fail_after(STALLED_AFTER):
                 writer.write(line)

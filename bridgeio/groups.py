@@ -14,7 +14,7 @@ from bridgeio.scopes import CancelScope
 if TYPE_CHECKING:
     from bridgeio.contract import NativeGroup, Task
 
-__all__ = ["TASK_STATUS_IGNORED", "TaskGroup", "TaskStatus", "create_task_group", "name_of"]
+__all__ = ["TASK_STATUS_IGNORED", "TaskGroup", "TaskStatus", "as_coroutine", "create_task_group", "name_of"]
 
 T_contra = TypeVar("T_contra", contravariant=True)
 Args = TypeVarTuple("Args")
@@ -68,8 +68,8 @@ class TaskGroup:
             raise RuntimeError("this TaskGroup was entered before; make a new one for each block")
         self._host_task = task
         if task.host.native_scopes:
-            self._native = task.host.open_group()
-            self.cancel_scope.adopt_native(task.host, await self._native.__aenter__())
+            self._native = group = task.host.open_group()
+            self.cancel_scope.adopt_native(task.host, await group.__aenter__())
         else:
             self.cancel_scope.__enter__()
         self._open = True
@@ -131,7 +131,16 @@ class TaskGroup:
         assert self._host_task is not None
         parent = self.cancel_scope if start is None else start.scope
         scope = Scope(parent)
-        child: Task = self._host_task.host.spawn(self._run_child(coro, scope, start), name, scope)
+        body = self._run_child(coro, scope, start)
+        try:
+            child: Task = self._host_task.host.spawn(body, name, scope)
+        except BaseException:  # no thread or descriptor to be had: nothing was started, nothing is left
+            scope.unlink()
+            if start is not None:
+                start.scope.unlink()
+            body.close()
+            coro.close()
+            raise
         self._children.add(child)
         return child
 

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from bridgeio.registry import current_task
+from contextlib import AbstractContextManager
 
-__all__ = ["cancel_shielded_checkpoint", "checkpoint", "checkpoint_if_cancelled"]
+from bridgeio.registry import current_host, current_task
+
+__all__ = ["blocking_section", "cancel_shielded_checkpoint", "checkpoint", "checkpoint_if_cancelled"]
+
+
+def blocking_section() -> AbstractContextManager[None]:
+    """A ``with`` block for calls that block in their own way, such as a database driver's.
+
+    On threads the other tasks of the run go on meanwhile; elsewhere it does nothing, and such a
+    call stops the loop. Inside it the task must not call bridgeio, and shares nothing with other
+    tasks that they do not share with a thread.
+    """
+    return current_host().blocking_section()
 
 
 async def checkpoint() -> None:

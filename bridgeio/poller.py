@@ -23,7 +23,19 @@ from bridgeio.limits import EVENTS_PER_DISPATCH
 from bridgeio.timers import Handle
 from bridgeio.unpatched import original
 
-__all__ = ["ERROR", "FINAL", "HANGUP", "PEER_DONE", "READ", "URGENT", "WRITE", "Poller", "Source", "new_poller"]
+__all__ = [
+    "ERROR",
+    "FINAL",
+    "HANGUP",
+    "PEER_DONE",
+    "READ",
+    "URGENT",
+    "WRITE",
+    "Poller",
+    "Source",
+    "Watcher",
+    "new_poller",
+]
 
 # The bits of an event. They have epoll's values, so that Linux need not translate them.
 READ = 0x001

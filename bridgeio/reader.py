@@ -98,7 +98,7 @@ class Reader:
         except IncompleteReadError as error:
             return error.partial
 
-    async def readuntil(self, separator: bytes = b"\n") -> bytes:  # noqa: C901 (the hot path: a call less is worth a branch more)
+    async def readuntil(self, separator: bytes = b"\n") -> bytes:
         """Everything up to and with the separator.
 
         :raises IncompleteReadError: if the stream ends first, with what had come as ``.partial``.

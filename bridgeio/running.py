@@ -16,7 +16,7 @@ from bridgeio.server import Handler, Server, serve
 from bridgeio.signals import signals_call
 from bridgeio.streams import flush_lingering
 
-__all__ = ["run", "run_server"]
+__all__ = ["run", "run_server", "serve_until_signal"]
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")

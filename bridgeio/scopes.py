@@ -169,7 +169,8 @@ class CancelScope(Scope):
         if error is None or not self.cancelled or parent is None or parent.cancelled:
             return error
         if isinstance(error, BaseExceptionGroup):
-            return error.split(lambda inner: task.is_ours(inner))[1]  # before 3.13 a bound method is refused
+            # A bound method is refused before Python 3.13.
+            return error.split(lambda inner: task.is_ours(inner))[1]  # noqa: PLW0108
         return None if task.is_ours(error) else error
 
     def _enter_native(self, native: NativeScope) -> None:

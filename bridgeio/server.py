@@ -205,6 +205,8 @@ class Server:
         with scope:
             task = current_task()
             while True:
+                if task.scope.cancelled:  # also before the first accept: the listener may be closed by then
+                    await task.checkpoint_if_cancelled()
                 if self._is_full():
                     listener.pause()
                     await self._connection_ended.wait()
@@ -213,8 +215,6 @@ class Server:
                 task.budget -= 1
                 if task.budget <= 0:
                     await task.give_way()
-                if task.scope.cancelled:
-                    await task.checkpoint_if_cancelled()
 
     async def _accept_next(self, listener: Listener) -> bool:
         try:
@@ -244,7 +244,12 @@ class Server:
         name = f"{name_of(self._options.handler)} for {show_address(peer)}"
         connection = _Connection(source, writer, name, CancelScope())
         self._connections.add(connection)
-        self._group.start_soon(self._handle, connection, reader, name=name)
+        try:
+            self._group.start_soon(self._handle, connection, reader, name=name)
+        except (RuntimeError, OSError) as error:  # the system refuses a thread, where a task is one
+            logger.error("connection from %s is refused, no task can be started: %s", show_address(peer), error)
+            self._connections.discard(connection)
+            writer.abort()
 
     async def _handle(self, connection: _Connection, reader: Reader) -> None:
         connection.task = current_task()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NOT_PLAIN = URGENT | FINAL  # rules 1 and 2
 
-__all__ = ["SocketSource", "new_socket", "reset_on_close"]
+__all__ = ["SocketSource", "connect_error", "new_socket", "reset_on_close"]
 
 
 class SocketSource:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from bridgeio.contract import Host
+from bridgeio.guarded import GuardedWriter
 from bridgeio.limits import LIMIT, WRITE_LIMIT
 from bridgeio.reader import Reader
 from bridgeio.sockets import SocketSource
@@ -14,7 +15,8 @@ __all__ = ["flush_lingering", "stream_over", "tune"]
 
 
 def stream_over(source: SocketSource, limit: int = LIMIT, write_limit: int = WRITE_LIMIT) -> tuple[Reader, Writer]:
-    return Reader(source, limit), Writer(source, write_limit=write_limit)
+    kind = GuardedWriter if source.host.guarded else Writer
+    return Reader(source, limit), kind(source, write_limit=write_limit)
 
 
 def tune(sock: socket.socket) -> None:

@@ -30,10 +30,10 @@ from bridgeio.contract import Adapter, Probe
 if TYPE_CHECKING:
     from bridgeio_asyncio.backend import AsyncioBackend
 
-__all__ = ["ADAPTER", "UVLOOP"]
+__all__ = ["ADAPTER", "UVLOOP", "in_task"]
 
 
-def running_loop() -> Any:
+def _running_loop() -> Any:
     """The loop that runs in this thread, without importing asyncio."""
     asyncio = sys.modules.get("asyncio.events")
     return None if asyncio is None else asyncio._get_running_loop()
@@ -41,16 +41,16 @@ def running_loop() -> Any:
 
 def in_task() -> bool:
     """Whether the caller is inside an `asyncio.Task`."""
-    loop = running_loop()
+    loop = _running_loop()
     return loop is not None and sys.modules["asyncio"].current_task(loop) is not None
 
 
 def _in_loop() -> bool:
-    return running_loop() is not None
+    return _running_loop() is not None
 
 
 def _in_uvloop_task() -> bool:
-    return "uvloop" in sys.modules and in_task() and type(running_loop()).__module__.partition(".")[0] == "uvloop"
+    return "uvloop" in sys.modules and in_task() and type(_running_loop()).__module__.partition(".")[0] == "uvloop"
 
 
 def _load_asyncio() -> AsyncioBackend:

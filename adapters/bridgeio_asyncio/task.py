@@ -111,7 +111,7 @@ class SpawnedTask(_FutureTask):
 
     def __init__(self, host: AsyncioHost, name: str, scope: Scope) -> None:
         super().__init__(host, name, scope, None)
-        self.thread = 0
+        self.thread = 0  # pyright: ignore[reportIncompatibleMethodOverride] (a slot may stand for a property)
         self.foreign: Any = None
         self._ended_by_us = False
 
