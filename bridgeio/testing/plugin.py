@@ -2,6 +2,7 @@
 
 * ``@pytest.mark.bridgeio`` on an ``async def test_...`` (or on its module) runs it as a task of each
   backend, and fails it if it ran elsewhere, took too long, or left descriptors or threads behind.
+* ``@pytest.mark.bridgeio("trio", "asyncio")`` does so on these alone.
 * A marked test that asks for the ``backend`` fixture gets the name; a synchronous one is only repeated
   for each backend, and runs wherever it likes.
 * ``@pytest.mark.bridgeio_needs("native_await", ...)`` names capabilities that a test cannot do without.
@@ -55,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "bridgeio: run this async test as a task of every backend")
+    config.addinivalue_line("markers", "bridgeio(*backends): run this async test as a task of every backend, or of these")
     config.addinivalue_line("markers", "bridgeio_needs(*capabilities): what an adapter must promise for this test")
     config.stash[_carriers] = {}
 
@@ -78,9 +79,11 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "backend" in metafunc.fixturenames and metafunc.definition.get_closest_marker("bridgeio"):
+    mark = metafunc.definition.get_closest_marker("bridgeio")
+    if mark is not None and "backend" in metafunc.fixturenames:
         chosen = chosen_backends(metafunc.config.getoption("backend"))
-        metafunc.parametrize("backend", chosen, indirect=True)
+        wanted = [name for name in chosen if name in mark.args] if mark.args else chosen
+        metafunc.parametrize("backend", wanted, indirect=True)
 
 
 @pytest.fixture

@@ -1,0 +1,23 @@
+"""Rule 11 of the engine: where there is neither epoll nor kqueue, each stream is a watch of the host's own.
+
+The same promises hold there, so the same chapters run; on asyncio, whose loop can watch anything.
+"""
+
+import pytest
+
+from bridgeio.testing.suite.bad_input import *  # noqa: F403
+from bridgeio.testing.suite.cancelling import *  # noqa: F403
+from bridgeio.testing.suite.connecting import *  # noqa: F403
+from bridgeio.testing.suite.draining import *  # noqa: F403
+from bridgeio.testing.suite.fairness import *  # noqa: F403
+from bridgeio.testing.suite.serving import *  # noqa: F403
+from bridgeio.testing.suite.streams import *  # noqa: F403
+from bridgeio.testing.suite.writing import *  # noqa: F403
+
+pytestmark = pytest.mark.bridgeio("asyncio")
+
+
+@pytest.fixture(autouse=True)
+def no_poller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This platform has nothing that watches many descriptors behind one."""
+    monkeypatch.setattr("bridgeio.poller.new_poller", lambda call_soon: None)
