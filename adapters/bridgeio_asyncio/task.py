@@ -49,8 +49,10 @@ class _FutureTask(Task):
                 self.abort = None
                 raise
             else:
-                self._keep()
-                yield from self._park_on(abort)
+                try:
+                    yield from self._park_on(abort)
+                finally:
+                    self._keep()
         except BaseException:  # the driver is closing us
             self.abort = None
             abort()
