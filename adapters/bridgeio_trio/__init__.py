@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["ADAPTER"]
 
 
-def in_task() -> bool:
+def _in_task() -> bool:
     """Whether a Trio task is running in this thread right now, without importing Trio.
 
     In guest mode there is none while the other loop's own code runs.
@@ -69,5 +69,5 @@ ADAPTER = Adapter(
     requires=("trio",),
     install="bridgeio[trio]",
     load=_load,
-    probes=(Probe(10, in_task),),
+    probes=(Probe(10, _in_task),),
 )
