@@ -1,0 +1,73 @@
+"""bridgeio on plain threads: no loop, one thread for each task.
+
+====================  ================================================================
+contract              threads
+====================  ================================================================
+Host                  a run: one baton, and the threads that pass it on
+Task                  a thread out of a cache; its coroutine never yields
+park / wake           a lock, or ``poll`` on the task's descriptors and its bell / the lock's
+                      release, or the bell
+interrupt             nothing: a native call that blocks cannot be ended
+call_at               the ``poll`` of a run's only task; else a thread that waits for it
+call_soon_threadsafe  whoever holds the baton, or takes it free, makes the call
+watch                 a thread that polls for all watches
+cancelled_class       `bridgeio_threads.task.Cancelled`
+run                   in the calling thread; option ``baton``, which has to be true
+block                 the same, in a run that all calls outside a run share
+====================  ================================================================
+
+**The baton.** A task holds it while its own code runs and drops it at each wait, so code between two
+waits is atomic, as on an event loop, and the same coroutine is correct unchanged. It is handed over
+first come, first served. A call that blocks in its own way (``time.sleep``, a database driver)
+keeps it, and stops the run for that long: put `bridgeio.lowlevel.blocking_section` around it.
+
+``{"baton": False}`` is refused. Scopes, events, writers and timers are plain Python objects that
+rely on atomic steps; without a baton two of them lose wake-ups and bytes, and a baton around
+each step of the core would have to be taken and dropped in every one of its synchronous functions.
+
+Not promised: awaitables of any framework (a `TypeError` at the ``await``); the end of a blocking
+call of the task's own, which notices a cancellation at its next wait; a fork in the middle of a
+run, whose tasks stay in the parent (the run that `bridgeio.blocking` shares starts anew in the
+child). Each task that runs costs one descriptor besides its own. A task's thread has the stack size
+of `threading.stack_size`. Ctrl-C in code of the main task raises KeyboardInterrupt there; in one of
+bridgeio's waits, or in the middle of its work, it ends that wait or the next one. Under `blocking`
+Ctrl-C is Python's own, and between two steps of the core's own work it may leave a call half done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridgeio.contract import Adapter, Capabilities
+
+if TYPE_CHECKING:
+    from bridgeio_threads.backend import ThreadsBackend
+
+__all__ = ["ADAPTER"]
+
+
+def _load() -> ThreadsBackend:
+    from bridgeio_threads.backend import ThreadsBackend
+
+    return ThreadsBackend()
+
+
+ADAPTER = Adapter(
+    name="threads",
+    framework="threads",
+    requires=("threading",),
+    install="bridgeio",
+    load=_load,
+    capabilities=Capabilities(
+        native_await=False,
+        native_await_cancelled=False,
+        native_tasks=False,
+        native_cancel=False,
+        reasons={
+            "native_await": "a thread has no loop that could carry an awaitable; it is a TypeError",
+            "native_await_cancelled": "a blocking call of the task's own cannot be ended from outside",
+            "native_tasks": "a thread that bridgeio did not start is no task, but during a call of bridgeio.blocking()",
+            "native_cancel": "threads cannot be cancelled by their own means",
+        },
+    ),
+)

@@ -1,0 +1,55 @@
+"""Ctrl-C in a run that owns the main thread.
+
+Python raises KeyboardInterrupt between any two instructions of the main thread. In the user's code
+that is what everybody expects. In the middle of a step of ours it would leave the baton or a queue
+half changed, so there it is raised by the task's wait instead, this one or the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from types import FrameType
+
+from bridgeio.unpatched import get_ident
+from bridgeio_threads.host import ThreadsHost
+from bridgeio_threads.task import ThreadTask
+
+__all__ = ["interrupts_strike"]
+
+
+@contextlib.contextmanager
+def interrupts_strike(host: ThreadsHost, task: ThreadTask) -> Iterator[None]:
+    """Does nothing outside the main thread, and where the program handles SIGINT in its own way."""
+    in_main_thread = get_ident() == threading.main_thread().ident
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        if not _is_ours(frame):
+            raise KeyboardInterrupt
+        host.baton.call_soon(partial(task.strike, KeyboardInterrupt()))
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is on_interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_ours(frame: FrameType | None) -> bool:
+    """Whether bridgeio is at work, perhaps by means of the standard library."""
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package == "bridgeio" or package.startswith("bridgeio_"):
+            return True
+        if package not in sys.stdlib_module_names:
+            return False
+        frame = frame.f_back
+    return False

@@ -1,0 +1,195 @@
+"""Tasks on threads: each parks in its own thread, and is driven by nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bridgeio.contract import BUDGET, Scope, Task
+from bridgeio.unpatched import get_ident, original
+from bridgeio_threads.parking import WRITE, Arm, Parking
+
+if TYPE_CHECKING:
+    from bridgeio_threads.host import ThreadsHost
+
+__all__ = ["Cancelled", "ThreadTask", "drive"]
+
+T = TypeVar("T")
+
+_let_others_run: Callable[[float], None] = original("time", "sleep")
+
+
+class Cancelled(BaseException):
+    """A cancellation on threads. No `Exception`, so that ``except Exception`` lets it pass."""
+
+
+class _Nothing:
+    """What is left to await when a park has returned: it has blocked in the call."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return _ENDED
+
+
+def _no_steps() -> Generator[Any, Any, None]:
+    yield from ()
+
+
+_ENDED = _no_steps()
+_ENDED.close()
+_NOTHING = _Nothing()
+
+
+class ThreadTask(Task):
+    """One thread's work from its start to its end; under `blocking`, all calls of one plain thread.
+
+    :ivar arms: what the next park polls.
+    :ivar parking: what the thread waits with while the task runs.
+    :ivar struck_by: an exception that is to be raised in a wait, this one or the next.
+    """
+
+    __slots__ = ("_broken_off", "_ident", "arms", "parking", "struck_by", "thread")
+
+    host: ThreadsHost
+    parking: Parking
+    thread: int
+
+    def __init__(self, host: ThreadsHost, name: str, scope: Scope) -> None:
+        super().__init__(host, name, scope)
+        self.arms: list[Arm] = []
+        self.struck_by: BaseException | None = None
+        self.thread = 0  # pyright: ignore[reportIncompatibleMethodOverride] (a slot may stand for a property)
+        self._broken_off = False
+        self._ident = 0
+
+    def begin(self) -> None:
+        """The calling thread is the task's, and holds the baton."""
+        self._ident = self.thread = get_ident()
+
+    def end(self) -> None:
+        self.thread = 0
+
+    def park(self, abort: Callable[[], bool]) -> Any:
+        self.abort = abort
+        self.thread = 0
+        if self.struck_by is not None:
+            self.strike(self.struck_by)
+        while self.abort is not None:
+            try:
+                if self.arms or self.host.unserved:
+                    self._poll()
+                else:
+                    self.parking.rest()
+            except BaseException as error:
+                self.strike(error)
+        if self.arms:  # type: ignore[unreachable]
+            self._disarm()
+        self.thread = self._ident
+        self.budget = BUDGET
+        if self.failing:
+            raise self.cancellation()
+        if self._broken_off:
+            raise self._taken_strike()
+        return _NOTHING
+
+    def wake(self) -> None:
+        if self.abort is not None:
+            self.abort = None
+            self.parking.rouse()
+
+    def interrupt(self) -> bool:
+        return False
+
+    def give_way(self) -> Any:
+        self.budget = BUDGET
+        self.thread = 0
+        try:
+            self._let_others_go_on()
+        except BaseException as error:
+            self.strike(error)
+        finally:
+            self.thread = self._ident
+        return _NOTHING
+
+    def strike(self, error: BaseException) -> None:
+        """Raises an exception in the task, in its wait if that can be taken back, else in the next."""
+        self.struck_by = error
+        abort = self.abort
+        if abort is not None and abort():
+            self._broken_off = True
+            self.wake()
+
+    def _poll(self) -> None:
+        host = self.host
+        timeout = host.serve(self) if host.unserved else None
+        for fd, events in self.parking.poll(self.arms, timeout):
+            self._deliver(fd, events)
+        if timeout is not None:
+            host.run_due()
+
+    def _deliver(self, fd: int, events: int) -> None:
+        """A number that is nobody's here any more was polled before its source was closed."""
+        for source, _ in self.arms:
+            if source.fd == fd and source.registered:
+                source.on_event(events)
+                if self.abort is not None:
+                    self._ignore_idle(source)
+                return
+
+    def _ignore_idle(self, source: Any) -> None:
+        """It can be written to and nothing is left over: asked again, it would say so for ever."""
+        if source not in self.host.sockets.wanted:
+            self.arms = [arm for arm in self.arms if arm[0] is not source or arm[1] != WRITE]
+
+    def _disarm(self) -> None:
+        self.arms.clear()
+        sockets = self.host.sockets
+        if sockets.wanted:
+            sockets.left_by(self)
+
+    def _let_others_go_on(self) -> None:
+        host = self.host
+        if host.unserved:
+            self._serve_at_once()
+        if host.baton.queue:
+            host.baton.give_way(self.parking.gate)
+        elif len(host.tasks) > 1:
+            host.baton.drop()
+            try:
+                _let_others_run(0)  # threads whose descriptors are ready need the interpreter to join the queue
+            finally:
+                host.baton.take(self.parking.gate)
+
+    def _serve_at_once(self) -> None:
+        """What the host owes its descriptors and timers, without waiting for any."""
+        self.arms = self.host.sockets.given_to(self)
+        if self.arms:
+            for fd, events in self.parking.poll(self.arms, 0.0):
+                self._deliver(fd, events)
+            self._disarm()
+        self.host.run_due()
+
+    def _taken_strike(self) -> BaseException:
+        error, self.struck_by = self.struck_by, None
+        self._broken_off = False
+        assert error is not None
+        return error
+
+
+def drive(coro: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine to its end in the caller's frame. Ours never yield; what does is foreign."""
+    try:
+        foreign = coro.send(None)
+        while True:
+            foreign = coro.throw(_refusal(foreign))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+def _refusal(foreign: object) -> TypeError:
+    return TypeError(
+        f"{type(foreign).__name__} cannot be awaited on the threads backend: there is no loop here that could "
+        "carry it; call something that blocks, inside bridgeio.lowlevel.blocking_section()"
+    )
