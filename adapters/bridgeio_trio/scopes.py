@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine
-from types import TracebackType
 from typing import Any
 
 import trio
@@ -26,10 +25,8 @@ class TrioScope:
         self._native.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        return self._native.__exit__(kind, error, trace)
+    def __exit__(self, *exc: Any) -> bool:
+        return self._native.__exit__(*exc)
 
     def cancel(self, reason: str | None) -> None:
         if _ASKS_WHY:
@@ -75,11 +72,9 @@ class TrioGroup:
         self._nursery = await self._manager.__aenter__()
         return TrioScope(self._nursery.cancel_scope)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
+    async def __aexit__(self, *exc: Any) -> bool:
         try:
-            return bool(await self._manager.__aexit__(kind, error, trace))
+            return bool(await self._manager.__aexit__(*exc))
         except BaseExceptionGroup as group:
             failure = _without_cancellations(group)
         context = failure.__context__
@@ -87,7 +82,7 @@ class TrioGroup:
             raise failure
         finally:
             failure.__context__ = context  # not the block's own error, which stands inside already
-            del failure, context, error  # the traceback holds this frame
+            del failure, context, exc  # the traceback holds this frame
 
     def start_soon(
         self, function: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...], name: str

@@ -81,7 +81,7 @@ class TrioTask(Task):
         self.budget = BUDGET
         await cancel_shielded_checkpoint()
 
-    checkpoint_if_cancelled = staticmethod(checkpoint_if_cancelled)
+    checkpoint_if_cancelled = staticmethod(checkpoint_if_cancelled)  # pyright: ignore[reportAssignmentType]
 
     def end(self) -> None:
         """The task is over. Undoes the circles through its context and its trap, lest every

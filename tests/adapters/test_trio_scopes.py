@@ -267,11 +267,12 @@ def test_start_hands_over_what_the_child_says() -> None:
     """``task_status`` is Trio's: a server starts as a child, and is drained when its group is cancelled."""
 
     async def main() -> None:
+        servers: list[bridgeio.Server] = []
         async with bridgeio.create_task_group() as group:
-            server = await group.start(bridgeio.serve_task, echo, "127.0.0.1")
-            assert await ask(server.port, b"there") == b"there"
+            servers.append(await group.start(bridgeio.serve_task, echo, "127.0.0.1"))
+            assert await ask(servers[0].port, b"there") == b"there"
             group.cancel_scope.cancel()
-        assert server.closing.is_set()
+        assert servers[0].closing.is_set()
 
     bridgeio.run(main, backend="trio")
 
