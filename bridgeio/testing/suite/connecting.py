@@ -114,13 +114,18 @@ async def test_the_first_address_may_still_win() -> None:
             )
             opened.append(writer)
 
+        async def accept_all() -> None:
+            while True:
+                (await late.accept()).close()
+
         async with bridgeio.create_task_group() as group:
             group.start_soon(connect)
             for _ in range(20):
                 await bridgeio.sleep(0.002)
             assert opened == []
-            while not opened:
-                (await late.accept()).close()
+            group.start_soon(accept_all)  # what filled the queue comes through first
+            await until(lambda: opened)
+            group.cancel_scope.cancel()
         assert opened[0].get_extra_info("peername") == late.address
         opened[0].abort()
 
