@@ -1,0 +1,94 @@
+"""What type checkers must see of the public API. Checked by mypy and pyright, never run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import assert_type
+
+import bridgeio
+from bridgeio import CancelScope, DrainReport, Reader, Server, TaskGroup, TaskStatus, Writer
+
+
+async def add(a: int, b: int) -> int:
+    return a + b
+
+
+async def handler(reader: Reader, writer: Writer) -> None:
+    assert_type(await reader.read(), bytes)
+    assert_type(await reader.readline(), bytes)
+    assert_type(await reader.readexactly(4), bytes)
+    assert_type(await reader.readinto(bytearray(4)), int)
+    assert_type(await reader.discard_until(), int)
+    assert_type(reader.at_eof(), bool)
+    async for line in reader:
+        assert_type(line, bytes)
+    writer.write(bytearray(b"x"))
+    writer.write(memoryview(b"x"))
+    writer.writelines([b"a", bytearray(b"b")])
+    writer.write("text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async with writer as same:
+        assert_type(same, Writer)
+
+
+def running() -> None:
+    assert_type(bridgeio.run(add, 1, 2), int)
+    bridgeio.run(add, 1, "2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    bridgeio.run(add, 1, 2, backend="trio", backend_options={"clock": None})
+    assert_type(bridgeio.known_backends(), tuple[str, ...])
+    bridgeio.run_server(handler, "localhost", 8888, backend="gevent", max_connections=10)
+
+
+async def serving() -> None:
+    async with bridgeio.serve(handler, "localhost", 0, grace=1.0) as server:
+        assert_type(server, Server)
+        assert_type(server.port, int)
+        assert_type(await server.close(grace=0), DrainReport)
+    async with bridgeio.serve_unix(handler, "/run/echo", mode=0o600) as server:
+        assert_type(server.connections, int)
+    bridgeio.serve(add)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def connecting() -> None:
+    assert_type(await bridgeio.open_connection("localhost", 1), tuple[Reader, Writer])
+    assert_type(await bridgeio.open_unix_connection("/run/echo"), tuple[Reader, Writer])
+
+
+async def ready(task_status: TaskStatus[str] = bridgeio.TASK_STATUS_IGNORED) -> None:
+    task_status.started("now")
+    task_status.started(1)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+async def tasks() -> None:
+    async with bridgeio.create_task_group() as group:
+        assert_type(group, TaskGroup)
+        group.start_soon(add, 1, 2)
+        group.start_soon(add, 1, name="no b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        await group.start(ready)
+    with bridgeio.move_on_after(1) as scope:
+        assert_type(scope, CancelScope)
+        assert_type(scope.cancelled_caught, bool)
+    with bridgeio.fail_after(None):
+        assert_type(bridgeio.current_time(), float)
+
+
+@asynccontextmanager
+async def session(port: int) -> AsyncIterator[Reader]:
+    reader, writer = await bridgeio.open_connection("localhost", port)
+    async with writer:
+        yield reader
+
+
+async def lines(port: int) -> AsyncIterator[bytes]:
+    async with session(port) as reader:
+        async for line in reader:
+            yield line
+
+
+def synchronous() -> None:
+    assert_type(bridgeio.blocking(add)(1, 2), int)
+    bridgeio.blocking(add)(1, "2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with bridgeio.blocking(session)(1) as reader:
+        assert_type(reader, Reader)
+    for line in bridgeio.blocking(lines)(1):
+        assert_type(line, bytes)
