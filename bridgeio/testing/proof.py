@@ -106,7 +106,7 @@ class TwistedWitness(Witness):
     async def prove(self) -> None:
         reactor = module("twisted.internet.reactor")
         self.check(bool(getattr(reactor, "running", False)), "the reactor is not running")
-        self.check(module("twisted.internet.threadable").isInIOThread(), "this is not the reactor's thread")
+        self.check(module("twisted.python.threadable").isInIOThread(), "this is not the reactor's thread")
         self.check("trio" not in sys.modules or not in_trio(), "a Trio task is running")
 
     def tasks(self) -> int:
