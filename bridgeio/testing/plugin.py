@@ -56,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "bridgeio(*backends): run this async test as a task of every backend, or of these")
+    config.addinivalue_line("markers", "bridgeio(*backends): run as a task of every backend, or of these")
     config.addinivalue_line("markers", "bridgeio_needs(*capabilities): what an adapter must promise for this test")
     config.stash[_carriers] = {}
 

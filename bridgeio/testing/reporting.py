@@ -23,10 +23,12 @@ SHOWN = 10  # commands to repeat failures with
 
 
 def header(chosen: Sequence[str], unproved: Iterable[str]) -> Iterator[str]:
-    """Where the core and each adapter come from, and the version of each framework."""
+    """Where the core and each adapter come from, the version of each framework, and what is not promised there."""
     yield f"bridgeio {bridgeio.__version__}: {Path(bridgeio.__file__).parent}"
     for name in chosen:
         yield f"  {name} {framework_version(name)}: {adapter_folder(name)}"
+        for promise, reason in adapter(name).capabilities.lacking().items():
+            yield f"    does not promise {promise}: {reason}"
     for name, install in absent_backends().items():
         yield f'  {name}: absent (pip install "{install}")'
     for name in unproved:

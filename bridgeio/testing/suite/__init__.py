@@ -16,4 +16,5 @@ from bridgeio.testing.suite.streams import *  # noqa: F403
 from bridgeio.testing.suite.tasks import *  # noqa: F403
 from bridgeio.testing.suite.writing import *  # noqa: F403
 
-__all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]
+# The fixture too: a test file that takes everything has to find what the chapters lean on.
+__all__ = [name for name in dir() if name.startswith(("test_", "pytestmark", "run_options"))]

@@ -1,0 +1,142 @@
+"""Buffers: bytes come out as they went in, and are moved a bounded number of times."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from bridgeio.buffers import ReceiveBuffer, SendBuffer
+
+
+def test_what_goes_in_comes_out() -> None:
+    """Taking, filling and discarding in any order and size gives the bytes of the stream in order."""
+    random = Random(7)
+    stream = random.randbytes(100_000)
+    buffer, taken, put = ReceiveBuffer(), bytearray(), 0
+    while len(taken) < len(stream):
+        if put < len(stream) and random.random() < 0.5:
+            size = random.randrange(1, 3000)
+            buffer.append(stream[put : put + size])
+            put = min(put + size, len(stream))
+        size = random.randrange(0, 2000)
+        how = random.randrange(3)
+        if how == 0:
+            taken += buffer.take(size)
+        elif how == 1:
+            target = bytearray(size)
+            taken += target[: buffer.take_into(memoryview(target))]
+        else:
+            skipped = min(size, buffer.size)
+            taken += stream[len(taken) : len(taken) + skipped]
+            buffer.discard(size)
+        assert buffer.size == put - len(taken)
+    assert taken == stream
+
+
+@pytest.mark.parametrize("separator", [b"\n", b"\r\n", b"abcabd"])
+def test_a_separator_is_found_where_it_is(separator: bytes) -> None:
+    """``find`` gives what ``bytes.find`` gives, whatever was searched, taken and appended before."""
+    random = Random(11)
+    buffer, rest = ReceiveBuffer(), b""
+    for _ in range(3000):
+        data = bytes(random.choices(separator + b"x", k=random.randrange(1, 8)))
+        buffer.append(data)
+        rest += data
+        assert buffer.find(separator) == rest.find(separator)
+        if random.random() < 0.3:
+            count = random.randrange(0, 12)
+            assert buffer.take(count) == rest[:count]
+            rest = rest[count:]
+
+
+def test_another_separator_begins_anew() -> None:
+    """What one separator was not found in is searched again for the next."""
+    buffer = ReceiveBuffer()
+    buffer.append(b"one;two\n")
+    assert buffer.find(b"!") == -1
+    assert buffer.find(b";") == 3
+    assert buffer.find(b"\n") == 7
+
+
+def test_a_failed_search_is_not_repeated() -> None:
+    """Searching through data that trickles in looks at each byte about once."""
+    looked = [0]
+
+    class Counting(bytearray):
+        def find(self, wanted: Any, start: Any = 0, *rest: Any) -> int:
+            looked[0] += len(self) - start
+            return super().find(wanted, start, *rest)
+
+    buffer = _buffer_on(Counting)
+    for _ in range(10_000):
+        buffer.append(b"0123456789")
+        assert buffer.find(b"\r\n") == -1
+    assert looked[0] <= 2 * 100_000
+
+
+def test_taking_single_bytes_moves_little() -> None:
+    """Taking a buffer apart byte by byte moves at most as many bytes as it held."""
+    moved = [0]
+
+    class Counting(bytearray):
+        def __delitem__(self, index: Any) -> None:
+            super().__delitem__(index)
+            moved[0] += len(self)
+
+    buffer = _buffer_on(Counting)
+    buffer.append(bytes(100_000))
+    for _ in range(100_000):
+        assert buffer.take(1) == b"\0"
+    assert moved[0] <= 100_000
+
+
+def _buffer_on(storage: type[bytearray]) -> ReceiveBuffer:
+    buffer = type("Counted", (ReceiveBuffer,), {"storage": storage, "__slots__": ()})()
+    assert isinstance(buffer, ReceiveBuffer)
+    return buffer
+
+
+def test_a_send_buffer_forgets_what_was_sent() -> None:
+    """However the kernel cuts what it takes, the rest is offered next, once and in order."""
+    random = Random(13)
+    stream = random.randbytes(50_000)
+    buffer, sent, put = SendBuffer(), bytearray(), 0
+    while len(sent) < len(stream):
+        size = random.randrange(1, 2000)
+        buffer.append(stream[put : put + size])
+        put = min(put + size, len(stream))
+        offered = b"".join(buffer.first())
+        taken = random.randrange(0, len(offered) + 1)
+        sent += offered[:taken]
+        buffer.sent(taken)
+        assert buffer.size == put - len(sent)
+    assert sent == stream
+
+
+def test_a_send_buffer_keeps_a_copy() -> None:
+    """The caller may change what it passed."""
+    buffer, mine = SendBuffer(), bytearray(b"mine")
+    buffer.append(mine)
+    mine[:] = b"...."
+    assert [bytes(view) for view in buffer.first()] == [b"mine"]
+
+
+def test_one_send_has_a_bounded_number_of_pieces() -> None:
+    """The kernel refuses more than a certain number of pieces at once."""
+    buffer = SendBuffer()
+    for _ in range(5000):
+        buffer.append(b"x")
+    assert 0 < len(buffer.first()) <= 1024
+
+
+def test_a_cleared_send_buffer_is_empty() -> None:
+    """After ``clear`` nothing is offered, also when a piece was half sent."""
+    buffer = SendBuffer()
+    buffer.append(b"abc")
+    buffer.sent(1)
+    buffer.clear()
+    assert (buffer.size, buffer.first()) == (0, [])
+    buffer.append(b"new")
+    assert bytes(buffer.first()[0]) == b"new"

@@ -1,0 +1,122 @@
+"""Timers: all deadlines of a run behind one timer of the host, on a clock that the test moves."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from bridgeio.timers import Timer
+from fake_host import FakeHost
+
+
+def live(host: FakeHost) -> list[float]:
+    """When the host's own timers are due."""
+    return [handle.details[0] for handle in host.timers_set if not handle.cancelled]
+
+
+def test_timers_fire_in_their_order() -> None:
+    """Whatever order they were set in; equals in the order in which they were set."""
+    host = FakeHost()
+    fired: list[str] = []
+    for when, name in ((3, "c"), (1, "a"), (2, "b"), (1, "a2")):
+        host.timers.add(when, partial(fired.append, name))
+    host.pass_time(2)
+    assert fired == ["a", "a2", "b"]
+    host.pass_time(3)
+    assert fired == ["a", "a2", "b", "c"]
+
+
+def test_the_host_has_one_timer() -> None:
+    """However many deadlines there are, the host is asked for the earliest only."""
+    host = FakeHost()
+    for when in (5, 7, 3, 9):
+        host.timers.add(when, lambda: None)
+    assert live(host) == [3]
+    host.pass_time(3)
+    assert live(host) == [5]
+
+
+def test_a_later_deadline_asks_nothing_of_the_host() -> None:
+    """A timeout that is set and taken back for each message costs no call into the host."""
+    host = FakeHost()
+    host.timers.add(1, lambda: None)
+    for number in range(1000):
+        host.timers.add(10 + number, lambda: None).cancel()
+    assert len(host.timers_set) == 1
+
+
+def test_a_timer_that_was_taken_back_does_not_fire() -> None:
+    """Also when it is due at once with others, and when another callback takes it back."""
+    host, fired = FakeHost(), []
+    first = host.timers.add(1, lambda: fired.append("first"))
+    first.cancel()
+    first.cancel()
+    victims: list[Timer] = []
+
+    def take_back() -> None:
+        victims[0].cancel()
+
+    host.timers.add(1, take_back)
+    victims.append(host.timers.add(1, lambda: fired.append("victim")))
+    host.timers.add(2, lambda: fired.append("last"))
+    host.pass_time(2)
+    assert fired == ["last"]
+    assert len(host.timers) == 0
+
+
+def test_leftovers_are_cleaned_up() -> None:
+    """Deadlines that were taken back do not pile up, though the first one never comes to the top."""
+    host = FakeHost()
+    host.timers.add(1, lambda: None)
+    for number in range(100_000):
+        host.timers.add(1000 + number, lambda: None).cancel()
+    assert len(host.timers) == 1
+    assert len(host.timers._heap) < 1000
+
+
+def test_cancelling_a_timer_that_has_fired() -> None:
+    """Taking back what has happened changes nothing."""
+    host = FakeHost()
+    timer = host.timers.add(1, lambda: None)
+    host.pass_time(1)
+    timer.cancel()
+    assert len(host.timers) == 0
+
+
+def test_a_callback_that_raises_holds_up_nobody() -> None:
+    """Its error comes out, and the deadlines that are left are asked for again."""
+    host, fired = FakeHost(), []
+
+    def fail() -> None:
+        raise KeyboardInterrupt
+
+    host.timers.add(1, fail)
+    host.timers.add(1, lambda: fired.append("same time"))
+    host.timers.add(2, lambda: fired.append("later"))
+    with pytest.raises(KeyboardInterrupt):
+        host.pass_time(1)
+    host.pass_time(2)
+    assert fired == ["same time", "later"]
+
+
+def test_a_callback_may_set_timers() -> None:
+    """One that is due already fires in the same go or in the next; one for later waits."""
+    host, fired = FakeHost(), []
+    host.timers.add(1, lambda: host.timers.add(0, lambda: fired.append("due")))
+    host.timers.add(1, lambda: host.timers.add(5, lambda: fired.append("later")))
+    host.pass_time(1)
+    host.pass_time(1)
+    assert fired == ["due"]
+    host.pass_time(5)
+    assert fired == ["due", "later"]
+
+
+def test_closing_takes_everything_back() -> None:
+    """After ``close`` nothing fires, and the host's timer is taken back."""
+    host, fired = FakeHost(), []
+    host.timers.add(1, lambda: fired.append("too late"))
+    host.timers.close()
+    assert live(host) == []
+    host.pass_time(1)
+    assert fired == []
