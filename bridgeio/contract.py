@@ -22,11 +22,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from bridgeio.cancellation import Scope, cancel
 from bridgeio.errors import AdapterError
 from bridgeio.limits import BUDGET
+from bridgeio.lookups import AddressInfo, getaddrinfo, look_up_in_thread
 from bridgeio.poller import Poller
 from bridgeio.timers import Handle, Timers
 
@@ -57,7 +59,6 @@ CONTRACT = (1, 0)
 
 T = TypeVar("T")
 Main = Callable[[], Coroutine[Any, Any, T]]
-AddressInfo = tuple[int, int, int, str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,9 +256,9 @@ class Host(ABC):
 
         :raises socket.gaierror: as `socket.getaddrinfo`.
         """
-        from bridgeio.resolver import resolve_in_thread
-
-        return await resolve_in_thread(self, host, port, family, flags)
+        task = CURRENT.get()
+        assert task is not None, "asked by the task that waits"
+        return await look_up_in_thread(task, self.call_soon_threadsafe, partial(getaddrinfo, host, port, family, flags))
 
     def blocking_section(self) -> AbstractContextManager[None]:
         """A block in which the calling task makes calls that block, and none of bridgeio's."""

@@ -1,0 +1,121 @@
+"""Asking the name service in threads of its own, because it can only be asked by waiting."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from bridgeio.unpatched import original
+
+__all__ = ["AddressInfo", "getaddrinfo", "look_up_in_thread"]
+
+THREADS = 16  # name services are slow, and few can be asked more at once
+
+AddressInfo = tuple[int, int, int, str, Any]
+
+
+class Parked(Protocol):
+    """What is needed of the task that waits for the answer."""
+
+    def park(self, abort: Callable[[], bool]) -> Any: ...
+    def wake(self) -> None: ...
+
+
+def getaddrinfo(name: str | None, port: int | str | None, family: int, flags: int) -> list[AddressInfo]:
+    """`socket.getaddrinfo` for streams, unpatched."""
+    found: list[AddressInfo] = original("socket", "getaddrinfo")(
+        name, port, family=family, type=socket.SOCK_STREAM, flags=flags
+    )
+    return found
+
+
+async def look_up_in_thread(
+    task: Parked,
+    call_soon_threadsafe: Callable[[Callable[[], None]], object],
+    question: Callable[[], list[AddressInfo]],
+) -> list[AddressInfo]:
+    """Has a thread ask, and parks the task meanwhile. A cancel gives the answer up, not the asking."""
+    answers: list[list[AddressInfo] | BaseException] = []
+    given_up = False
+
+    def answered(answer: list[AddressInfo] | BaseException) -> None:
+        if not given_up:
+            answers.append(answer)
+            task.wake()
+
+    def give_up() -> bool:
+        """The thread ends by itself, and must not wake the task out of a later wait."""
+        nonlocal given_up
+        given_up = not answers
+        return given_up
+
+    def ask() -> None:
+        answer: list[AddressInfo] | BaseException
+        try:
+            answer = question()
+        except BaseException as error:
+            answer = error
+        with contextlib.suppress(RuntimeError):  # the host has ended: nobody waits
+            call_soon_threadsafe(partial(answered, answer))
+
+    _lookups.submit(ask)
+    await task.park(give_up)
+    answer = answers.pop()
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+class _Lookups:
+    """A few threads for the whole process, each of which ends when there is nothing left to do."""
+
+    def __init__(self) -> None:
+        self._start_anew()
+        self._knows_of_forks = False
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """:raises OSError: if the system gives no thread."""
+        if not self._knows_of_forks:
+            self._knows_of_forks = True
+            os.register_at_fork(after_in_child=self._start_anew)
+        with self._lock:
+            self._waiting.append(work)
+            if self._threads >= THREADS:
+                return
+            self._threads += 1
+        try:
+            original("_thread", "start_new_thread")(self._run, ())
+        except RuntimeError as error:
+            self._refuse(work, error)
+
+    def _start_anew(self) -> None:
+        """Threads do not survive a fork, and a lock may have been held by one."""
+        self._lock = original("_thread", "allocate_lock")()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._threads = 0
+
+    def _refuse(self, work: Callable[[], None], error: RuntimeError) -> None:
+        with self._lock:
+            self._threads -= 1
+            if self._threads or work not in self._waiting:
+                return  # the threads there are will come to it
+            self._waiting.remove(work)
+        raise OSError(errno.EAGAIN, "no thread left to ask the name service") from error
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._threads -= 1
+                    return
+                work = self._waiting.popleft()
+            work()
+
+
+_lookups = _Lookups()
