@@ -1,19 +1,19 @@
 """bridgeio on asyncio, and on uvloop, which is the same loop interface in C.
 
-==================  ================================================================
-contract            asyncio
-==================  ================================================================
-Host                an event loop; one for each, kept by the loop itself
-Task                an `asyncio.Task`, ours or anybody's
-park / wake         a Future of ours that the task awaits / ``set_result``
-interrupt           ``cancel()`` on the Future that the task awaits, once; in a task that
-                    we did not start, `Task.cancel` once, with `Task.uncancel` after
-call_at             ``loop.call_at``
+====================  =====================================================================
+contract              asyncio
+====================  =====================================================================
+Host                  an event loop; one for each, kept by the loop itself
+Task                  an `asyncio.Task`, ours or anybody's
+park / wake           a Future of ours that the task awaits / ``set_result``
+interrupt             ``cancel()`` on the Future that the task awaits, once; in a task that
+                      we did not start, `Task.cancel` once, with `Task.uncancel` after
+call_at               ``loop.call_at``
 call_soon_threadsafe  ``loop.call_soon_threadsafe``
-watch               ``loop.add_reader`` and ``loop.add_writer``
-cancelled_class     `asyncio.CancelledError`
-run                 `asyncio.Runner`; options ``loop_factory`` and ``debug``
-==================  ================================================================
+watch                 ``loop.add_reader`` and ``loop.add_writer``
+cancelled_class       `asyncio.CancelledError`
+run                   `asyncio.Runner`; options ``loop_factory`` and ``debug``
+====================  =====================================================================
 
 Not promised: a native wait that swallows its cancellation holds its scope up (a second ``cancel()``
 tells it again). In a task that bridgeio did not start, a native wait that begins after the scope

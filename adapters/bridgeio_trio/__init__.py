@@ -1,24 +1,24 @@
 """bridgeio on Trio, with Trio's own scopes and nurseries underneath.
 
-====================  ==============================================================
-contract              Trio
-====================  ==============================================================
-Host                  a run of Trio; one for each, kept in a `trio.lowlevel.RunVar`
-Task                  a `trio.lowlevel.Task`, whoever started it
-park / wake           `trio.lowlevel.wait_task_rescheduled` / `trio.lowlevel.reschedule`
-give_way              `trio.lowlevel.cancel_shielded_checkpoint`
+=======================  ===================================================================
+contract                 Trio
+=======================  ===================================================================
+Host                     a run of Trio; one for each, kept in a `trio.lowlevel.RunVar`
+Task                     a `trio.lowlevel.Task`, whoever started it
+park / wake              `trio.lowlevel.wait_task_rescheduled` / `trio.lowlevel.reschedule`
+give_way                 `trio.lowlevel.cancel_shielded_checkpoint`
 checkpoint_if_cancelled  `trio.lowlevel.checkpoint_if_cancelled`
-interrupt             nothing to do: Trio's scopes end Trio's waits
-open_scope            `trio.CancelScope`
-open_group            `trio.open_nursery`
-call_at               the deadline of a scope in which a system task sleeps
-call_soon_threadsafe  ``TrioToken.run_sync_soon``
-watch                 a system task in `trio.lowlevel.wait_readable` or ``wait_writable``
-cancelled_class       `trio.Cancelled`
-run                   `trio.run`; options ``clock``, ``instruments``,
-                      ``restrict_keyboard_interrupt_to_checkpoints`` and
-                      ``strict_exception_groups``
-====================  ==============================================================
+interrupt                nothing to do: Trio's scopes end Trio's waits
+open_scope               `trio.CancelScope`
+open_group               `trio.open_nursery`
+call_at                  the deadline of a scope in which a system task sleeps
+call_soon_threadsafe     ``TrioToken.run_sync_soon``
+watch                    a system task in `trio.lowlevel.wait_readable` or ``wait_writable``
+cancelled_class          `trio.Cancelled`
+run                      `trio.run`; options ``clock``, ``instruments``,
+                         ``restrict_keyboard_interrupt_to_checkpoints`` and
+                         ``strict_exception_groups``
+=======================  ===================================================================
 
 What Trio does differently stays as it is: cancellation is level-triggered in Trio's own waits too,
 `KeyboardInterrupt` comes up in the main task, and the clock may be a `trio.testing.MockClock`.
