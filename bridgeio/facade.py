@@ -7,7 +7,7 @@ simply block, so the coroutine never yields and runs to its end in its caller's 
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
 from inspect import iscoroutine
 from types import TracebackType
@@ -33,8 +33,12 @@ def blocking(async_fn: Callable[P, Any]) -> Callable[P, Any]:
     Outside a run all calls share one run for the process (for the hub, on gevent), so a connection
     made by one call serves the next, in any thread. Inside a threads or gevent task the call runs
     in that task. Functions that return an async context manager or an async iterator give one for
-    ``with`` or ``for``.
+    ``with`` or ``for``; what such a block enters, the calls inside it are in.
 
+    Between two calls a `Writer`'s synchronous methods may be called as they are; everything else of
+    bridgeio belongs inside a call. Calls by several threads take turns at their waits.
+
+    :raises TypeError: by the call, if the function gives nothing of that kind.
     :raises RuntimeError: when called where an event loop is running, which it would stop.
     """
 
@@ -62,12 +66,12 @@ class BlockingContext(Generic[T]):
         self._manager = manager
 
     def __enter__(self) -> T:
-        return _block(self._manager.__aenter__())
+        return _block(_result_of(self._manager.__aenter__))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        return _block(self._manager.__aexit__(kind, error, trace))
+        return _block(_result_of(self._manager.__aexit__, kind, error, trace))
 
 
 class BlockingIterator(Generic[T]):
@@ -81,7 +85,7 @@ class BlockingIterator(Generic[T]):
 
     def __next__(self) -> T:
         try:
-            return _block(_next_of(self._iterator))
+            return _block(_result_of(self._iterator.__anext__))
         except StopAsyncIteration:
             raise StopIteration from None
 
@@ -89,11 +93,15 @@ class BlockingIterator(Generic[T]):
         """Ends an async generator early, and runs its cleanup."""
         aclose = getattr(self._iterator, "aclose", None)
         if aclose is not None:
-            _block(aclose())
+            _block(_result_of(aclose))
 
 
-async def _next_of(iterator: AsyncIterator[T]) -> T:
-    return await iterator.__anext__()
+async def _result_of(method: Callable[..., Awaitable[T]], *args: object) -> T:
+    """Calls a protocol method inside the run, and awaits what it gives, which need not be a coroutine.
+
+    An async generator looks at its first ``__anext__()`` who will finalise it: that has to be the run.
+    """
+    return await method(*args)
 
 
 def _block(coro: Coroutine[Any, Any, T]) -> T:
