@@ -21,7 +21,7 @@ import pytest
 import bridgeio
 from bridgeio.epoll import EpollPoller
 from bridgeio.listeners import Listener
-from bridgeio.poller import Poller
+from bridgeio.poller import ERROR, HANGUP, PEER_DONE, Poller
 from bridgeio.reader import Reader
 from bridgeio.sockets import SocketSource
 from fake_host import FakeHost, FakeTask, source_and_peer
@@ -109,16 +109,16 @@ def test_rule_1_the_end_comes_only_from_recv(host: FakeHost) -> None:
         assert [read_now(source) for _ in range(4)] == [b"x" * 100, b"x" * 100, b"x" * 50, b""]
 
 
-def test_rule_1_an_end_that_was_seen_is_not_forgotten(host: FakeHost) -> None:
-    """Once the peer's end was seen, not even a receive that found nothing waits for another edge for ever."""
+@pytest.mark.parametrize("final", [PEER_DONE, HANGUP, ERROR])
+def test_rule_1_an_end_that_was_seen_is_not_forgotten(host: FakeHost, final: int) -> None:
+    """Once RDHUP, HUP or ERR was seen no short read is trusted any more, also after one that found nothing."""
     with source_and_peer(host) as (source, peer):
-        peer.send(b"first")
-        peer.shutdown(socket.SHUT_WR)
+        source.on_event(final)
+        assert read_now(source) is None
+        peer.send(b"late")
         host.turn()
-        assert source.final
-        assert read_now(source, 5) == b"first"
-        source.readable = True
-        assert read_now(source) == b""
+        assert read_now(source) == b"late"
+        assert may_read(source)
 
 
 def test_rule_2_an_urgent_byte_does_not_stall(host: FakeHost) -> None:
