@@ -20,6 +20,7 @@ NOT_NEEDED = {
 
 # file: the reason for it. A reason that holds for several frameworks brings a file of the same name to each.
 PECULIAR = {
+    "deferreds.py": "a framework whose own code awaits ours as an object of its own, not as a coroutine",
     "scopes.py": "a framework with scopes and groups of its own, which bridgeio's are mapped to",
 }
 

@@ -12,7 +12,6 @@ from checkout import ROOT, declared, declared_packages, package_folder, python_f
 
 # An adapter's folder keeps its place with a py.typed until somebody writes it. Take its line away then.
 NOT_YET_WRITTEN = {
-    "bridgeio_twisted",
     "bridgeio_threads",
 }
 
