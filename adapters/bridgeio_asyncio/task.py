@@ -39,9 +39,8 @@ class _FutureTask(Task):
         self.abort = abort
         create_future = self._create_future
         self._future = future = create_future()
-        future._asyncio_future_blocking = True
         try:
-            yield future
+            yield from future
         except asyncio.CancelledError:
             if self._was_woken():  # first, so the result wins
                 self._keep()
