@@ -203,12 +203,12 @@ async def test_a_slow_name_service_holds_up_nobody(monkeypatch: pytest.MonkeyPat
 
 
 def _replace_getaddrinfo(monkeypatch: pytest.MonkeyPatch, function: Callable[..., Any]) -> None:
-    import bridgeio.resolver
+    import bridgeio.lookups
 
     def original_but(module: str, name: str) -> Any:
         return function if name == "getaddrinfo" else original(module, name)
 
-    monkeypatch.setattr(bridgeio.resolver, "original", original_but)
+    monkeypatch.setattr(bridgeio.lookups, "original", original_but)
 
 
 async def test_a_connect_that_never_answers() -> None:
