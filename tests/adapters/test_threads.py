@@ -1,0 +1,386 @@
+"""What is peculiar to threads as tasks: Ctrl-C, their number, and who is a task at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bridgeio
+from bridgeio.contract import CURRENT
+from bridgeio.registry import current_task
+from bridgeio.testing import until
+from bridgeio_threads.task import ThreadTask
+from echoing import ask, echo, echo_round
+from fresh import run as run_program
+from on_threads import host, native_threads, run
+
+# Ctrl-C
+
+
+@pytest.mark.parametrize("where", ["event", "read", "own code", "blocking call", "join"])
+def test_ctrl_c_ends_a_run(where: str) -> None:
+    """Wherever the main task is, its children end, cleanup and all, and KeyboardInterrupt comes out."""
+    cleaned: list[int] = []
+    interrupter: list[threading.Thread] = []
+
+    async def child(number: int) -> None:
+        try:
+            await bridgeio.sleep_forever()
+        finally:
+            with bridgeio.CancelScope(shield=True):
+                await bridgeio.sleep(0.001)
+            cleaned.append(number)
+
+    def interrupt_soon() -> None:
+        interrupter.append(threading.Thread(target=interrupt_when_waiting, args=(where,)))
+        interrupter[0].start()
+
+    async def main() -> None:
+        async with bridgeio.serve(echo, "127.0.0.1") as server:
+            reader, writer = await bridgeio.open_connection("127.0.0.1", server.port)
+            async with writer, bridgeio.create_task_group() as group:
+                for number in range(3):
+                    group.start_soon(child, number)
+                await bridgeio.sleep(0)
+                interrupt_soon()
+                await stay(where, reader)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
+    interrupter[0].join()
+    assert sorted(cleaned) == [0, 1, 2]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+async def stay(where: str, reader: bridgeio.Reader) -> None:
+    if where == "event":
+        await bridgeio.Event().wait()
+    elif where == "read":
+        await reader.read()
+    elif where == "own code":
+        busy_in_own_code()
+    elif where == "blocking call":
+        threading.Event().wait(20)
+
+
+def busy_in_own_code() -> None:
+    while True:
+        pass
+
+
+def interrupt_when_waiting(where: str) -> None:
+    frames = {"event": "wait", "read": "poll", "own code": "busy_in_own_code", "blocking call": "wait", "join": "wait"}
+    main, pause = threading.main_thread().ident, threading.Event()
+    assert main is not None
+    while sys._current_frames()[main].f_code.co_name != frames[where]:
+        pause.wait(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+# Threads
+
+
+def test_every_thread_ends_with_the_run() -> None:
+    """After a run with many tasks the process has the threads that it had before, also by name."""
+    before, named = native_threads(), threading.active_count()
+
+    async def main() -> None:
+        async with bridgeio.create_task_group() as group:
+            for _ in range(50):
+                group.start_soon(bridgeio.sleep, 0.001)
+        logging.getLogger("bridgeio.test").debug("%s", threading.current_thread())
+
+    run(main)
+    while native_threads() > before:
+        time.sleep(0)
+    assert threading.active_count() == named
+
+
+def test_a_thread_carries_one_task_after_another() -> None:
+    """Tasks that follow each other share a thread."""
+    threads: set[int] = set()
+
+    async def child() -> None:
+        threads.add(threading.get_native_id())
+
+    async def main() -> None:
+        for _ in range(20):
+            async with bridgeio.create_task_group() as group:
+                group.start_soon(child)
+
+    run(main)
+    assert len(threads) == 1
+
+
+def test_a_thread_that_threading_was_asked_for_is_forgotten() -> None:
+    """``threading.current_thread()`` in a task, which logging calls, leaves nothing behind."""
+    before = threading.active_count()
+
+    async def child() -> None:
+        assert threading.current_thread().ident == threading.get_ident()
+
+    async def main() -> None:
+        async with bridgeio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(child)
+
+    run(main)
+    assert threading.active_count() == before
+
+
+def test_a_system_without_threads_to_spare_refuses_connections(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection is closed and the refusal logged; the server and its other connections live on."""
+
+    def refuse(*args: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> bytes:
+        async with bridgeio.serve(echo, "127.0.0.1") as server:
+            await until(lambda: host().workers.alive > 0)
+            with monkeypatch.context() as scarce:
+                scarce.setattr("_thread.start_new_thread", refuse)
+                with pytest.raises(ConnectionError):  # sooner or later, as the reset and the question cross
+                    await ask(server.port, b"refused")
+                assert server.connections == 0
+            return await ask(server.port, b"served")
+
+    with caplog.at_level(logging.ERROR, "bridgeio.server"):
+        assert run(main) == b"served"
+    assert "can't start new thread" in caplog.text
+
+
+def test_a_child_that_cannot_be_started_is_an_error_of_start_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RuntimeError comes out where the task was asked for, and the group ends as ever."""
+
+    def refuse(*args: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        async with bridgeio.create_task_group() as group:
+            with monkeypatch.context() as scarce:
+                scarce.setattr("_thread.start_new_thread", refuse)
+                with pytest.raises(RuntimeError, match="can't start new thread"):
+                    group.start_soon(bridgeio.sleep, 0)
+
+    run(main)
+
+
+def test_two_runs_at_once() -> None:
+    """Each has its own baton: two threads run two servers."""
+    failures: list[BaseException] = []
+
+    def go() -> None:
+        try:
+            run(echo_round)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=go) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_a_run_inside_a_run_is_refused() -> None:
+    """It would keep the outer run's baton for as long as it lasts."""
+
+    async def main() -> None:
+        with pytest.raises(bridgeio.BackendBusyError):
+            run(echo_round)
+
+    run(main)
+
+
+# Who is a task
+
+
+def test_a_plain_thread_is_no_task() -> None:
+    """A thread beside the run has no backend, and neither has one that took a task's context along."""
+    seen: list[object] = []
+
+    def look() -> None:
+        try:
+            seen.append(bridgeio.current_backend())
+        except bridgeio.NoBackendError:
+            seen.append(None)
+
+    async def main() -> None:
+        context = contextvars.copy_context()
+        assert context[CURRENT] is current_task()
+        for thread in (threading.Thread(target=look), threading.Thread(target=context.run, args=(look,))):
+            thread.start()
+            thread.join()
+
+    run(main)
+    assert seen == [None, None]
+
+
+def test_a_callback_is_no_task() -> None:
+    """What is called between two tasks, in the thread of one of them, cannot wait."""
+
+    async def main() -> bool:
+        refused = bridgeio.Event()
+
+        def call() -> None:
+            with pytest.raises(bridgeio.NoBackendError):
+                bridgeio.current_backend()
+            refused.set()
+
+        host().call_soon_threadsafe(call)
+        await refused.wait()
+        return refused.is_set()
+
+    assert run(main)
+
+
+def test_a_foreign_awaitable_is_refused_at_its_await() -> None:
+    """TypeError in the coroutine that awaits it, which may go on."""
+
+    async def main() -> str:
+        loop = asyncio.new_event_loop()
+        try:
+            await loop.create_future()
+        except TypeError as error:
+            await bridgeio.sleep(0)
+            return str(error)
+        finally:
+            loop.close()
+        return ""
+
+    assert "cannot be awaited on the threads backend" in run(main)
+
+
+def test_each_task_has_its_own_context() -> None:
+    """A child inherits its parent's context variables, and keeps to itself what it sets."""
+    variable = contextvars.ContextVar("variable", default="none")
+    seen: list[str] = []
+
+    async def child() -> None:
+        seen.append(variable.get())
+        variable.set("child")
+
+    async def main() -> None:
+        variable.set("parent")
+        for _ in range(2):
+            async with bridgeio.create_task_group() as group:
+                group.start_soon(child)
+        seen.append(variable.get())
+
+    run(main)
+    assert seen == ["parent", "parent", "parent"]
+    assert variable.get() == "none"
+
+
+def test_an_abandoned_generator_ends_inside_its_run() -> None:
+    """Its cleanup awaits in a task of the same run: when it is collected, or at the end of the run."""
+    hosts: list[object] = []
+
+    async def endless() -> AsyncIterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            await bridgeio.sleep(0)
+            hosts.append(host())
+
+    async def main() -> tuple[object, AsyncIterator[int]]:
+        async for _ in endless():
+            break
+        gc.collect()
+        await until(lambda: len(hosts) == 1)
+        kept = endless()
+        await anext(kept)
+        return host(), kept
+
+    ran_in, _kept = run(main)
+    assert hosts == [ran_in, ran_in]
+
+
+def test_an_error_nobody_handles_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A callback that raises is reported, and the run goes on."""
+
+    async def main() -> None:
+        event = bridgeio.Event()
+        host().call_soon_threadsafe(lambda: 1 // 0)  # type: ignore[arg-type]
+        host().call_soon_threadsafe(event.set)
+        await event.wait()
+
+    run(main)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_strike_that_comes_too_late_waits_for_the_next_wait() -> None:
+    """A wait that cannot be taken back keeps its result; the exception is raised by the next one."""
+
+    async def main() -> list[str]:
+        task, seen = current_task(), list[str]()
+        assert isinstance(task, ThreadTask)
+        host().call_soon_threadsafe(lambda: task.strike(KeyError("struck")))
+        host().call_soon_threadsafe(task.wake)
+        await park_shielded(task)
+        seen.append("the wait ended by itself")
+        try:
+            await bridgeio.sleep(0.001)
+        except KeyError:
+            seen.append("struck")
+        return seen
+
+    assert run(main) == ["the wait ended by itself", "struck"]
+
+
+def park_shielded(task: ThreadTask) -> Awaitable[Any]:
+    result: Awaitable[Any] = task.park(lambda: False)
+    return result
+
+
+# Beside gevent
+
+PATCHED = """
+from gevent import monkey
+monkey.patch_all()
+import os, bridgeio
+from bridgeio.unpatched import original
+
+async def echo(reader, writer):
+    while data := await reader.read(100):
+        writer.write(data)
+
+async def client(port, seen):
+    reader, writer = await bridgeio.open_connection("localhost", port)
+    async with writer:
+        writer.write(b"patched")
+        seen.append((await reader.readexactly(7), original("_thread", "get_ident")()))
+
+async def main():
+    seen = []
+    async with bridgeio.serve(echo, "localhost") as server, bridgeio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(client, server.port, seen)
+        with bridgeio.move_on_after(0.01):
+            await bridgeio.sleep_forever()
+    return len(seen), len({thread for _, thread in seen}), bridgeio.current_backend()
+
+print(bridgeio.run(main, backend="threads"))
+"""
+
+
+def test_threads_are_real_in_a_process_that_gevent_patched(tmp_path: Path) -> None:
+    """Locks, polls and threads are the system's own, whatever has been replaced by their names."""
+    pytest.importorskip("gevent")
+    assert run_program(sys.executable, "-c", PATCHED, cwd=tmp_path).strip() == "(3, 3, 'threads')"
