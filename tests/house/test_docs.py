@@ -1,0 +1,109 @@
+"""README and the documentation name what exists, and all that is public."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bridgeio
+import bridgeio.errors
+import bridgeio.testing
+from checkout import ROOT, adapter_folders, relative
+
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.rst")),
+]
+
+# Dotted names that begin like ours and are none: loggers, entry-point groups, lists in setup.cfg.
+NOT_IMPORTED = {"bridgeio.adapters"}
+
+
+def test_readme_shows_the_listing_that_the_tutorial_shows() -> None:
+    """README's first program and the documentation's are one."""
+    shown = re.search(r"```python\n(.*?)```", text_of(ROOT / "README.md"), re.DOTALL)
+    assert shown is not None
+    assert shown[1] == text_of(ROOT / "docs" / "listings" / "first.py")
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    """What can be imported from bridgeio and its testing room is documented, and so is what adapters offer."""
+    reference = "".join(text_of(page) for page in PAGES if page.suffix == ".rst" or page.name == "testing.md")
+    names = {*bridgeio.__all__, *bridgeio.errors.__all__, *bridgeio.testing.__all__}
+    names -= {"__version__", "errors", "describe", "show_address"}  # the last two are for other rooms, not for users
+    assert sorted(name for name in names if not is_in(reference, name)) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_name_exists(page: Path) -> None:
+    """A dotted name of ours in a page can be imported."""
+    found = set(re.findall(r"\bbridgeio(?:_\w+)?(?:\.[A-Za-z_]\w*)+", text_of(page)))
+    names = {name for name in found if not is_file(name)} - NOT_IMPORTED
+    assert sorted(name for name in names if not exists(name)) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_block_is_python(page: Path) -> None:
+    """A Python block in a page can be compiled."""
+    for block in re.findall(r"```python\n(.*?)```", text_of(page), re.DOTALL):
+        compile(block, relative(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent == ROOT], ids=relative)
+def test_every_link_of_a_page_outside_the_documentation_leads_somewhere(page: Path) -> None:
+    """Sphinx checks the links inside docs/; on the pages beside it nobody else does."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text_of(page))
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_adapter_has_its_page() -> None:
+    """The docstring of each adapter, which says what it does not promise, stands on a page about its framework."""
+    pages = "".join(text_of(page) for page in PAGES if page.parent.name == "frameworks")
+    assert [folder.name for folder in adapter_folders() if f"automodule:: {folder.name}\n" not in pages] == []
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    """What is about to be released stands on top."""
+    versions = re.findall(r"^## (\S+)", text_of(ROOT / "CHANGELOG.md"), re.MULTILINE)
+    assert versions[0] == bridgeio.__version__
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def is_in(reference: str, name: str) -> bool:
+    return re.search(rf"\.\. auto\w+:: (\w+\.)*{name}\b", reference) is not None
+
+
+def is_file(name: str) -> bool:
+    return name.endswith((".py", ".md", ".cfg"))
+
+
+def exists(name: str) -> bool:
+    return any(has(module, attributes) for module, attributes in readings(name))
+
+
+def readings(name: str) -> Iterator[tuple[str, list[str]]]:
+    """A dotted name as a module and what to look up in it, the longest module first."""
+    parts = name.split(".")
+    for size in range(len(parts), 0, -1):
+        yield ".".join(parts[:size]), parts[size:]
+
+
+def has(module: str, attributes: list[str]) -> bool:
+    try:
+        found: object = importlib.import_module(module)
+    except ImportError:
+        return False
+    for attribute in attributes:
+        if not hasattr(found, attribute):
+            return False
+        found = getattr(found, attribute)
+    return True

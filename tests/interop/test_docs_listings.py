@@ -1,0 +1,216 @@
+"""What README and the documentation show runs, as it stands there, on every backend."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import bridgeio
+from bridgeio.testing import until
+from bridgeio.testing.peers import Peer
+from checkout import ROOT
+from needs import absent
+
+LISTINGS = ROOT / "docs" / "listings"
+
+
+async def echo(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+    async for line in reader:
+        writer.write(line)
+        await writer.drain()
+
+
+@pytest.mark.bridgeio
+def test_the_first_program_of_the_readme_serves_and_drains(backend: str, tmp_path: Path) -> None:
+    """README's first lines, with another port and backend, echo a line and end by themselves after Ctrl-C."""
+    port = free_port()
+    program = tmp_path / "echo.py"
+    program.write_text(first_program().replace("8888", str(port)).replace("trio", backend), encoding="utf-8")
+    with subprocess.Popen([sys.executable, program], stderr=subprocess.PIPE, text=True) as process:
+        with connect(port, process) as client, client.makefile("rwb") as stream:
+            stream.write(b"hello\n")
+            stream.flush()
+            assert stream.readline() == b"hello\n"
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=30)
+    assert (process.returncode, complaints) == (0, "")
+
+
+@pytest.mark.bridgeio
+async def test_the_unix_server(tmp_path: Path) -> None:
+    """The tutorial's server on a UNIX socket is the same coroutine."""
+    path = tmp_path / "socket"
+    async with bridgeio.create_task_group() as group:
+        group.start_soon(listing("unix").main, str(path))
+        await until(path.exists)
+        reader, writer = await bridgeio.open_unix_connection(path)
+        async with writer:
+            writer.write(b"hello\n")
+            assert await reader.readline() == b"hello\n"
+        group.cancel_scope.cancel()
+
+
+@pytest.mark.bridgeio
+async def test_the_client() -> None:
+    """The tutorial's client gets its lines back, and hears the end."""
+    async with bridgeio.serve(echo, "localhost") as server:
+        assert await listing("client").ask("localhost", server.port, [b"one\n", b"two\n"]) == [b"one\n", b"two\n"]
+
+
+@pytest.mark.bridgeio
+async def test_the_impatient_server() -> None:
+    """Each line moves the deadline; who is silent is told so, and hung up on."""
+
+    async def impatient(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        await listing("timeouts").impatient_echo(reader, writer, patience=0.05)
+
+    async with bridgeio.serve(impatient, "localhost") as server:
+        with Peer.connect(server.addresses[0]) as peer:
+            peer.send(b"hello\n")
+            assert await peer.receive_all() == b"hello\nYou have been silent for too long.\n"
+
+
+@pytest.mark.bridgeio
+async def test_the_client_with_a_deadline() -> None:
+    """A server that says nothing is a TimeoutError, one that does is not."""
+
+    async def greet(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        writer.write(b"hello\n")
+
+    async def say_nothing(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        await reader.read()
+
+    first_line = listing("timeouts").first_line
+    async with bridgeio.serve(greet, "localhost") as server:
+        assert await first_line("localhost", server.port) == b"hello\n"
+    async with bridgeio.serve(say_nothing, "localhost") as server:
+        with pytest.raises(TimeoutError):
+            await first_line("localhost", server.port, seconds=0.05)
+
+
+@pytest.mark.bridgeio
+async def test_many_questions_at_once() -> None:
+    """The tutorial's group gives each question its answer."""
+    questions = [b"%d\n" % number for number in range(20)]
+    async with bridgeio.serve(echo, "localhost") as server:
+        answers = await listing("groups").ask_all("localhost", server.port, questions)
+    assert answers == {question: question for question in questions}
+
+
+@pytest.mark.bridgeio
+async def test_the_polite_server() -> None:
+    """The handler says goodbye when its server closes, and counts as finished; who hung up before is no trouble."""
+    async with bridgeio.serve(listing("draining").polite_echo, "localhost") as server:
+        with Peer.connect(server.addresses[0]) as gone:
+            gone.half_close()
+            assert await gone.receive_all() == b""
+        with Peer.connect(server.addresses[0]) as peer:
+            peer.send(b"hello\n")
+            assert await peer.receive(6) == b"hello\n"
+            report = await server.close(grace=5)
+            assert await peer.receive_all() == b"The server is closing.\n"
+    assert (report.finished, report.cancelled, report.failed, report.unresponsive) == (1, 0, 0, 0)
+
+
+INSIDE = {
+    "asyncio": "b'HELLO\\n'",
+    "trio": "b'HELLO\\n'",
+    "tornado": "b'HELLO\\n'",
+    "twisted": "b'HELLO\\n'",
+    "gevent": "b'BLOCKING\\n'\nb'SPAWNED\\n'",
+}
+
+
+@pytest.mark.parametrize("framework", INSIDE)
+def test_inside_a_running_application(framework: str) -> None:
+    """The program on a framework's page runs, prints what it should, and complains of nothing."""
+    if framework not in bridgeio.available_backends():
+        absent(f"{framework} is not installed")
+    done = run_python(LISTINGS / f"inside_{framework}.py")
+    assert (done.stdout.strip(), done.stderr, done.returncode) == (INSIDE[framework], "", 0)
+
+
+def test_the_synchronous_client() -> None:
+    """The class on the page about threads holds its connection over several calls, in synchronous code."""
+    with socket.create_server(("localhost", 0)) as listener:
+        client = listing("inside_threads").Shouting("localhost", listener.getsockname()[1])
+        peer, _ = listener.accept()
+        with peer:
+            for number in (b"1\n", b"2\n"):
+                peer.sendall(number)
+                assert client.ask(b"?\n") == number
+            client.close()
+            assert peer.makefile("rb").read() == b"?\n?\n"
+
+
+def test_the_test(tmp_path: Path) -> None:
+    """The tutorial's test file passes, twice on each backend that is asked for."""
+    copy = tmp_path / "test_echo.py"
+    copy.write_bytes((LISTINGS / "test_echo.py").read_bytes())
+    done = run_python("-m", "pytest", *plugin(), "-p", "no:cacheprovider", "--rootdir", tmp_path, copy, "-q",
+                      "--backend", "asyncio", "--backend", "threads")  # fmt: skip
+    assert "4 passed" in done.stdout, done.stdout + done.stderr
+
+
+def first_program() -> str:
+    """README's first Python block."""
+    found = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def listing(name: str) -> Any:
+    """A listing as a module; what it takes from its neighbours is found."""
+    if name in _LISTINGS:
+        return _LISTINGS[name]
+    spec = importlib.util.spec_from_file_location(name, LISTINGS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(LISTINGS))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(LISTINGS))
+    return _LISTINGS.setdefault(name, module)
+
+
+_LISTINGS: dict[str, ModuleType] = {}
+
+
+def run_python(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+
+
+def plugin() -> list[str]:
+    """An installed bridgeio brings its plugin, a checkout on the path does not."""
+    installed = any(entry.name == "bridgeio" for entry in entry_points(group="pytest11"))
+    return [] if installed else ["-p", "bridgeio.testing.plugin"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def connect(port: int, process: subprocess.Popen[str]) -> socket.socket:
+    """A connection to a program that is starting."""
+    while process.poll() is None:
+        try:
+            return socket.create_connection(("localhost", port), timeout=30)
+        except ConnectionRefusedError:
+            select.select([], [], [], 0.01)
+    raise AssertionError(f"the program ended: {process.communicate()[1]}")
