@@ -41,9 +41,12 @@ async def open_connection(
     that one has failed, families in turn (RFC 8305). A deadline is the caller's: `fail_after`. A
     cancel leaves nothing open.
 
+    :param host: a name or an address; an address is not sent to the name service.
     :param limit: bytes that ``readuntil`` may buffer.
-    :param local_addr: host and port to connect from.
-    :param resolver: asked instead of the name service.
+    :param local_addr: host and port to connect from; addresses of other families are not tried then.
+    :param happy_eyeballs_delay: seconds (RFC 8305 recommends 0.25).
+    :param resolver: asked instead of the name service: an async function of host, port, family and
+        flags that returns what `socket.getaddrinfo` does.
     :raises socket.gaierror: if the name does not resolve.
     :raises ConnectError: if no address answers, with each one's error in ``.errors``.
     """

@@ -56,7 +56,7 @@ class BusyError(RuntimeError):
 
 
 class StreamClosedError(ConnectionError):
-    """The stream was used after this side closed or aborted it."""
+    """The stream was used after this side closed, aborted or ended it, after its run, or in a forked child."""
 
 
 class IncompleteReadError(EOFError):

@@ -15,7 +15,7 @@ class Event:
     """A flag that tasks can wait for. May be made outside any run.
 
     ``set()`` may be called by any task of the run, and by callbacks in its thread; once set, an
-    event stays set.
+    event stays set. From another thread it is not safe.
     """
 
     def __init__(self) -> None:
@@ -30,6 +30,7 @@ class Event:
             task.wake()
 
     def is_set(self) -> bool:
+        """Whether `set` was called."""
         return self._set
 
     async def wait(self) -> None:

@@ -22,7 +22,10 @@ AsyncFunction = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class TaskStatus(Protocol[T_contra]):
-    """What `TaskGroup.start` passes as ``task_status``."""
+    """What `TaskGroup.start` passes as ``task_status``: call ``started(value)`` once, when it is true.
+
+    The task belongs to the group from then on, and not to the caller of ``start``.
+    """
 
     @overload
     def started(self: TaskStatus[None]) -> None: ...
@@ -91,6 +94,10 @@ class TaskGroup:
     ) -> None:
         """Starts ``function(*args)`` as a child, and returns at once.
 
+        The child runs in a copy of the caller's context. It always starts, also in a group that is
+        cancelled, so what was passed to it can be closed. Any task may call this while the block is open.
+
+        :param name: for log messages; by default where the function was defined.
         :raises TypeError: if calling the function does not give a coroutine.
         :raises RuntimeError: if the group is not open.
         """

@@ -34,15 +34,18 @@ class ByteSource(Protocol):
 
 
 class Reader:
-    """Bytes from the peer, in order.
+    """Bytes from the peer, in order. `open_connection` and servers make it; it belongs to their run.
 
     One task may read at a time; a second one gets `BusyError`, and the first is not disturbed. Any
     task may write to the stream's `Writer` meanwhile. A cancelled read has taken nothing: what had
     come stays, and the next read gets it. Bytes are asked of the kernel only when somebody reads,
     so a peer that sends to a reader that does not read is stopped by TCP.
 
-    All reads raise the system's error (`ConnectionResetError` and others) if the connection broke,
-    and `StreamClosedError` after this side closed it.
+    Every read first raises if its task is cancelled. All reads raise the system's error
+    (`ConnectionResetError` and others) if the connection broke, again and again, and
+    `StreamClosedError` after this side closed it, once what was buffered by then is read.
+
+    :ivar limit: bytes that `readuntil` and `readline` may buffer; may be changed between reads.
     """
 
     __slots__ = ("_buffer", "_chunk", "_ended", "_reading", "_source", "limit")
@@ -58,7 +61,8 @@ class Reader:
     async def read(self, n: int = -1) -> bytes:
         """Up to ``n`` bytes, as soon as there are any; ``b""`` at the end of the stream.
 
-        With ``n=-1``, everything up to the end. ``n=0`` gives ``b""`` at once.
+        With ``n=-1``, everything up to the end, without a bound: a peer decides how much that is.
+        ``n=0`` gives ``b""`` at once.
         """
         task = get_current()
         if task is None or task.thread != get_ident():
@@ -144,6 +148,7 @@ class Reader:
         """Exactly ``n`` bytes, also more than ``limit``.
 
         :raises IncompleteReadError: if the stream ends first, with what had come as ``.partial``.
+        :raises ValueError: if ``n`` is negative.
         """
         if n < 0:
             raise ValueError("readexactly() cannot read a negative number of bytes")
@@ -169,7 +174,13 @@ class Reader:
         return data
 
     async def readinto(self, buffer: bytearray | memoryview) -> int:
-        """Fills the start of ``buffer`` with what there is; how many bytes, 0 at the end."""
+        """Fills the start of ``buffer`` with what there is, as soon as there is any.
+
+        A cancelled call has changed nothing in it.
+
+        :param buffer: writable and contiguous.
+        :returns: how many bytes; 0 at the end of the stream.
+        """
         task = current_task()
         if task.scope.cancelled:
             await task.checkpoint_if_cancelled()
@@ -182,6 +193,8 @@ class Reader:
 
     async def discard_until(self, separator: bytes = b"\n") -> int:
         """Skips everything up to and with the separator, however long; how many bytes that were.
+
+        A cancelled call has skipped a part of that, and nothing behind the separator: call it again.
 
         :raises IncompleteReadError: if the stream ends first; all is skipped, ``.partial`` is empty.
         :raises ValueError: if the separator is empty.
@@ -208,7 +221,7 @@ class Reader:
         return skipped + found + len(separator)
 
     def at_eof(self) -> bool:
-        """Whether the peer has ended the stream and everything has been read."""
+        """Whether the peer has ended the stream and everything has been read. Known only after a read."""
         return self._ended and not self._buffer.size
 
     def __aiter__(self) -> Reader:

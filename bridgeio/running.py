@@ -34,8 +34,11 @@ def run(
     ended and every writer has flushed, or given up after its ``linger``.
 
     :param backend: one of `known_backends`.
-    :param backend_options: asyncio and uvloop: ``loop_factory``, ``debug``; twisted: ``reactor``
-        (``"epoll"``, ``"poll"``, ``"select"``, ``"asyncio"``); threads: ``baton``.
+    KeyboardInterrupt and SystemExit come out as what they are, also when a task group wrapped them.
+
+    :param backend_options: asyncio, uvloop and tornado: ``loop_factory``, ``debug``; trio: those of
+        ``trio.run``; twisted: ``reactor`` (``"epoll"``, ``"poll"``, ``"select"``, ``"asyncio"``);
+        threads: ``baton``, which has to be true; gevent: none.
     :raises BackendNotFoundError: with the names that are known.
     :raises BackendNotInstalledError: with the command that installs it.
     :raises BackendBusyError: if the framework cannot run here now.

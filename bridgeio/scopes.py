@@ -36,8 +36,12 @@ class CancelScope(Scope):
     of outer scopes out. Made in one task and entered in one; ``cancel()`` may be called by any task
     of the run, before the scope is entered too.
 
+    A plain ``with`` block on every backend; on Trio one of Trio's own scopes stands under it.
+
     :param deadline: seconds on `current_time`'s clock; infinity for none. May be moved at any time.
+        One in the past cancels at the first wait.
     :param shield: may be changed at any time.
+    :ivar cancel_called: whether ``cancel()`` was called, or the deadline has passed.
     :ivar cancelled_caught: whether leaving the block absorbed the cancellation.
     """
 
@@ -54,7 +58,12 @@ class CancelScope(Scope):
         self._timer: Timer | None = None
 
     def cancel(self, reason: str | None = None) -> None:
-        """Cancels the block. A second call tells a task that swallowed the first once more."""
+        """Cancels the block. A second call tells a task that swallowed the first once more.
+
+        Returns at once; the tasks concerned hear of it at their waits. Only from the run's thread.
+
+        :param reason: for those who debug; Trio shows it, other backends do not.
+        """
         self._by_hand = self._by_hand or not self.cancel_called
         if self._native is not None:
             self.cancel_called = True
@@ -67,6 +76,7 @@ class CancelScope(Scope):
 
     @property
     def deadline(self) -> float:
+        """Seconds on `current_time`'s clock; infinity for none."""
         return self._native.deadline if self._native is not None else self._deadline
 
     @deadline.setter
@@ -79,6 +89,7 @@ class CancelScope(Scope):
 
     @property
     def shield(self) -> bool:
+        """Whether cancellations from outside are kept out."""
         return self._native.shield if self._native is not None else self.shielded
 
     @shield.setter
@@ -220,7 +231,10 @@ class _FailScope(CancelScope):
 
 
 def move_on_after(delay: float | None, *, shield: bool = False) -> CancelScope:
-    """A scope that ends its block quietly after ``delay`` seconds; ``None`` means never."""
+    """A scope that ends its block quietly after ``delay`` seconds; ``None`` means never.
+
+    The seconds count from this call, not from entering the block.
+    """
     return CancelScope(deadline=_after(delay), shield=shield)
 
 
@@ -232,7 +246,8 @@ def move_on_at(deadline: float, *, shield: bool = False) -> CancelScope:
 def fail_after(delay: float | None, *, shield: bool = False) -> CancelScope:
     """A scope that ends its block with `TimeoutError` after ``delay`` seconds; ``None`` means never.
 
-    A block cancelled by hand before the deadline ends quietly.
+    The seconds count from this call. A block cancelled by hand before the deadline ends quietly, and
+    one that ends in time, or with another error, is left alone.
     """
     return _FailScope(deadline=_after(delay), shield=shield)
 
@@ -243,7 +258,10 @@ def fail_at(deadline: float, *, shield: bool = False) -> CancelScope:
 
 
 def current_time() -> float:
-    """Seconds on the backend's monotonic clock."""
+    """Seconds on the backend's monotonic clock; only differences mean anything.
+
+    :raises NoBackendError: outside any framework, as all functions here.
+    """
     return current_host().now()
 
 

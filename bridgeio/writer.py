@@ -23,14 +23,16 @@ __all__ = ["Writer"]
 
 
 class Writer:
-    """Bytes to the peer, in order.
+    """Bytes to the peer, in order. `open_connection` and servers make it; it belongs to their run.
 
     ``write`` hands them to the kernel at once, and keeps what it does not take; that is flushed in
     the background whatever the caller does next. ``await drain()`` is the backpressure. Several
     tasks may write and drain; the bytes of one ``write`` stay together. A cancelled ``drain`` has
-    not taken anything back.
+    not taken anything back. A flush that fails in the background is raised by the next ``write``,
+    ``drain`` or ``wait_closed``.
 
-    :ivar linger: seconds that ``close`` may go on flushing before it aborts.
+    :ivar linger: seconds that ``close`` may go on flushing before it aborts (10).
+    :ivar write_limit: bytes that may wait to be sent (64 MiB); both may be changed at any time.
     """
 
     __slots__ = (
@@ -65,7 +67,9 @@ class Writer:
         self.linger = linger
 
     def write(self, data: Bytes) -> None:
-        """Takes all of the bytes or none, and never waits.
+        """Takes all of the bytes or none, and never waits. The caller may reuse a mutable buffer.
+
+        More bytes than ``write_limit`` in one call are refused whole, whatever the kernel would take.
 
         :raises StreamClosedError: after ``close``, ``abort`` or ``write_eof``.
         :raises WriteBufferFullError: if more than ``write_limit`` bytes would wait.
@@ -94,11 +98,13 @@ class Writer:
             self._source.call_when_writable(self._flush)
 
     def writelines(self, data: Iterable[Bytes]) -> None:
-        """Writes the joined pieces as one ``write``."""
+        """Writes the joined pieces as one ``write``, with its errors."""
         self.write(b"".join(data))
 
     async def drain(self) -> None:
         """Waits while more bytes are waiting than the high-water mark, until the low-water mark.
+
+        Any number of tasks may wait. A cancel leaves the bytes with the writer, which flushes them.
 
         :raises OSError: if the connection broke, also when a flush in the background found that out.
         """
@@ -118,7 +124,13 @@ class Writer:
             await task.give_way()
 
     def write_eof(self) -> None:
-        """Ends this direction once everything is flushed; the peer reads ``b""``, and may go on writing."""
+        """Ends this direction once everything is flushed; the peer reads ``b""``, and may go on writing.
+
+        Returns at once. May be called again.
+
+        :raises StreamClosedError: after ``close`` or ``abort``.
+        :raises OSError: if the connection is broken.
+        """
         if self._closing or self._error is not None or not self._source.usable:
             raise self._refusal()
         if not self._eof:
@@ -128,12 +140,14 @@ class Writer:
                 self._shut_down()
 
     def can_write_eof(self) -> bool:
+        """Whether the two directions can be ended apart; TCP and UNIX sockets can."""
         return True
 
     def close(self) -> None:
         """Flushes in the background for ``linger`` seconds at most, then closes; returns at once.
 
-        Nothing can be written or read from now on. May be called again.
+        Nothing can be written from now on, and nothing read but what is buffered. What is not flushed
+        in time is dropped, and `wait_closed` raises `ConnectionAbortedError`. May be called again.
         """
         if self._closing:
             return
@@ -147,7 +161,11 @@ class Writer:
         self._linger_timer = host.timers.add(host.now() + self.linger, self._linger_over)
 
     def abort(self) -> None:
-        """Drops what is waiting and closes at once; a TCP peer sees a reset."""
+        """Drops what is waiting and closes at once; a TCP peer sees a reset.
+
+        A read that waits raises `StreamClosedError`; a ``drain`` returns, for nothing waits any more.
+        May be called at any time.
+        """
         self._closing = True
         self._open = False
         self._pending.clear()
@@ -156,6 +174,7 @@ class Writer:
         self._finish()
 
     def is_closing(self) -> bool:
+        """Whether ``close`` or ``abort`` was called."""
         return self._closing
 
     async def wait_closed(self) -> None:
@@ -178,7 +197,10 @@ class Writer:
         await self._wait_until(current_task(), self._is_closed)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """The marks, in bytes, that `drain` goes by; ``low`` defaults to a quarter of ``high``."""
+        """The marks, in bytes, that `drain` goes by; ``low`` defaults to a quarter of ``high``.
+
+        :raises ValueError: unless ``high >= low >= 0``.
+        """
         if high is None:
             high = HIGH_WATER if low is None else 4 * low
         if low is None:
