@@ -9,7 +9,7 @@ import pytest
 
 from bridgeio.registry import adapter, available_backends, is_installed, known_backends
 
-__all__ = ["absent_backends", "backend_options", "chosen_backends", "is_patched", "patch_if_asked"]
+__all__ = ["absent_backends", "chosen_backends", "is_patched", "options_for", "patch_if_asked"]
 
 PATCHED = "BRIDGEIO_PATCHED"
 REACTOR = "BRIDGEIO_REACTOR"
@@ -36,7 +36,7 @@ def absent_backends() -> dict[str, str]:
     return {name: adapter(name).install for name in known_backends() if not is_installed(name)}
 
 
-def backend_options(name: str, reactor: str | None) -> Mapping[str, object]:
+def options_for(name: str, reactor: str | None) -> Mapping[str, object]:
     """What `bridgeio.run` is told beside the backend's name."""
     return {"reactor": reactor} if name == "twisted" and reactor else {}
 

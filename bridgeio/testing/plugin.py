@@ -17,15 +17,17 @@ from __future__ import annotations
 
 import faulthandler
 import os
-from collections.abc import Generator
+import tempfile
+from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 from inspect import iscoroutinefunction
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridgeio.testing import hooks
-from bridgeio.testing.choosing import REACTOR, backend_options, chosen_backends, patch_if_asked
+from bridgeio.testing.choosing import REACTOR, chosen_backends, options_for, patch_if_asked
 
 # First of all: what is imported from here on must find the library as it will be.
 patch_if_asked()
@@ -42,6 +44,7 @@ TIMEOUT = 30.0  # seconds for one async test
 pytest.register_assert_rewrite("bridgeio.testing.suite")
 
 _carriers = pytest.StashKey[dict[str, Carrier]]()
+_last_words = pytest.StashKey[int]()
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -59,6 +62,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "bridgeio(*backends): run as a task of every backend, or of these")
     config.addinivalue_line("markers", "bridgeio_needs(*capabilities): what an adapter must promise for this test")
     config.stash[_carriers] = {}
+    config.stash[_last_words] = os.dup(2)  # by now it is still the real one: pytest captures later
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    os.close(config.stash[_last_words])
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
@@ -86,10 +94,31 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("backend", wanted, indirect=True)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test for backends that this session is not about is left out; pytest alone would call it skipped."""
+    out = [item for item in items if _is_for_no_backend(item)]
+    if out:
+        items[:] = [item for item in items if not _is_for_no_backend(item)]
+        config.hook.pytest_deselected(items=out)
+
+
 @pytest.fixture
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of the backend that this test is about."""
     return str(request.param)
+
+
+@pytest.fixture
+def backend_options(backend: str, request: pytest.FixtureRequest) -> Mapping[str, object]:
+    """What `bridgeio.run` has to be told beside the backend's name in this session."""
+    return options_for(backend, request.config.getoption("reactor"))
+
+
+@pytest.fixture
+def socket_folder() -> Iterator[Path]:
+    """An empty folder for UNIX sockets, whose paths may not be long: ``tmp_path`` is, on many machines."""
+    with tempfile.TemporaryDirectory(prefix="bridgeio-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -117,7 +146,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Where nothing else ends a test that hangs, the process dumps every thread's stack and ends."""
     if _backend_of(item) is None or item.config.pluginmanager.hasplugin("timeout"):
         return (yield)
-    faulthandler.dump_traceback_later(3 * item.config.getoption("bridgeio_timeout"), exit=True)
+    patience = 3 * item.config.getoption("bridgeio_timeout")
+    faulthandler.dump_traceback_later(patience, exit=True, file=item.config.stash[_last_words])
     try:
         return (yield)
     finally:
@@ -163,6 +193,12 @@ def _backend_of(item: pytest.Item) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def _is_for_no_backend(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    repeated = callspec is not None and "backend" in callspec.params
+    return repeated and _backend_of(item) is None and item.get_closest_marker("bridgeio") is not None
+
+
 def _parameters(item: pytest.Function) -> tuple[str, ...]:
     """The fixtures that the test names itself."""
     code = item.obj.__code__
@@ -178,6 +214,6 @@ def _witness(config: pytest.Config, name: str) -> Witness:
 def _carrier(config: pytest.Config, name: str) -> Carrier:
     known = config.stash[_carriers]
     if name not in known:
-        options = backend_options(name, config.getoption("reactor"))
+        options = options_for(name, config.getoption("reactor"))
         known[name] = Carrier(_witness(config, name), options, config.getoption("bridgeio_timeout"))
     return known[name]

@@ -45,6 +45,11 @@ class Witness:
         """How many threads the framework, or the adapter, keeps idle for later use."""
         return 0
 
+    def module(self, name: str) -> ModuleType:
+        """A module of the framework's. It is loaded, or the framework does not run."""
+        self.check(name in sys.modules, f"{name} is not even imported")
+        return sys.modules[name]
+
     def check(self, holds: bool, what: str) -> None:
         if not holds:
             raise AssertionError(f"this test does not run on {self.backend}: {what}")
@@ -61,10 +66,10 @@ class AsyncioWitness(Witness):
         self.check(loop is not None, "no asyncio loop is running in this thread")
         kind = type(loop)
         self.check(kind.__module__.partition(".")[0] == self.loops, f"the running loop is a {kind!r}")
-        self.check(module("asyncio").current_task(loop) is not None, "there is no current asyncio task")
+        self.check(self.module("asyncio").current_task(loop) is not None, "there is no current asyncio task")
 
     def tasks(self) -> int:
-        return len(module("asyncio").all_tasks())
+        return len(self.module("asyncio").all_tasks())
 
 
 class UvloopWitness(AsyncioWitness):
@@ -78,7 +83,7 @@ class TornadoWitness(AsyncioWitness):
 
     async def prove(self) -> None:
         await super().prove()
-        owner = module("tornado.ioloop").IOLoop.current(instance=False)
+        owner = self.module("tornado.ioloop").IOLoop.current(instance=False)
         self.check(owner is not None, "no IOLoop owns the running loop")
         self.check(owner.asyncio_loop is running_loop(), "another IOLoop owns the running loop")
 
@@ -90,12 +95,12 @@ class TrioWitness(Witness):
 
     async def prove(self) -> None:
         try:
-            module("trio").lowlevel.current_task()
+            self.module("trio").lowlevel.current_task()
         except RuntimeError as error:
             raise AssertionError(f"this test does not run on {self.backend}: {error}") from error
 
     def tasks(self) -> int:
-        return int(module("trio").lowlevel.current_statistics().tasks_living)
+        return int(self.module("trio").lowlevel.current_statistics().tasks_living)
 
 
 class TwistedWitness(Witness):
@@ -104,17 +109,17 @@ class TwistedWitness(Witness):
     independent = True
 
     async def prove(self) -> None:
-        reactor = module("twisted.internet.reactor")
+        reactor = self.module("twisted.internet.reactor")
         self.check(bool(getattr(reactor, "running", False)), "the reactor is not running")
-        self.check(module("twisted.python.threadable").isInIOThread(), "this is not the reactor's thread")
+        self.check(self.module("twisted.python.threadable").isInIOThread(), "this is not the reactor's thread")
         self.check("trio" not in sys.modules or not in_trio(), "a Trio task is running")
 
     def tasks(self) -> int:
-        reactor: Any = module("twisted.internet.reactor")
+        reactor: Any = self.module("twisted.internet.reactor")
         return len(reactor.getReaders()) + len(reactor.getWriters())
 
     def kept_threads(self) -> int:
-        pool = getattr(module("twisted.internet.reactor"), "threadpool", None)
+        pool = getattr(self.module("twisted.internet.reactor"), "threadpool", None)
         return 0 if pool is None else len(pool.threads)
 
 
@@ -124,8 +129,8 @@ class GeventWitness(Witness):
     independent = True
 
     async def prove(self) -> None:
-        greenlet = module("greenlet").getcurrent
-        hub = module("gevent").get_hub()
+        greenlet = self.module("greenlet").getcurrent
+        hub = self.module("gevent").get_hub()
         self.check(greenlet() is not hub, "the hub itself is running")
         seen: list[object] = []
         hub.loop.run_callback(lambda: seen.append(greenlet()))
@@ -134,11 +139,11 @@ class GeventWitness(Witness):
         self.check(seen == [hub], "the hub did not run while this task waited")
 
     def tasks(self) -> int:
-        kind = module("greenlet").greenlet
+        kind = self.module("greenlet").greenlet
         return sum(1 for thing in gc.get_objects() if isinstance(thing, kind) and thing)
 
     def kept_threads(self) -> int:
-        hub = module("gevent._hub_local").get_hub_if_exists()  # to make one here would be to change what is tested
+        hub = self.module("gevent._hub_local").get_hub_if_exists()  # to make one here would be to change what is tested
         pool = None if hub is None else hub._threadpool
         return 0 if pool is None else int(pool.size)
 
@@ -178,14 +183,6 @@ def witness_of(backend: str) -> Witness:
     return FIRST_PARTY.get(backend, Witness)(backend)
 
 
-def module(name: str) -> ModuleType:
-    """A framework's module. It is loaded, or the framework does not run."""
-    try:
-        return sys.modules[name]
-    except KeyError:
-        raise AssertionError(f"{name} is not even imported") from None
-
-
 def running_loop() -> Any:
     events = sys.modules.get("asyncio.events")
     return None if events is None else events._get_running_loop()
@@ -193,14 +190,14 @@ def running_loop() -> Any:
 
 def in_trio() -> bool:
     try:
-        module("trio").lowlevel.current_task()
+        sys.modules["trio"].lowlevel.current_task()
     except RuntimeError:
         return False
     return True
 
 
 def in_greenlet() -> bool:
-    return module("greenlet").getcurrent().parent is not None
+    return sys.modules["greenlet"].getcurrent().parent is not None
 
 
 def native_id() -> int:

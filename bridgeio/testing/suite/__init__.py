@@ -10,6 +10,7 @@ from bridgeio.testing.suite.cancelling import *  # noqa: F403
 from bridgeio.testing.suite.connecting import *  # noqa: F403
 from bridgeio.testing.suite.draining import *  # noqa: F403
 from bridgeio.testing.suite.fairness import *  # noqa: F403
+from bridgeio.testing.suite.forking import *  # noqa: F403
 from bridgeio.testing.suite.running import *  # noqa: F403
 from bridgeio.testing.suite.serving import *  # noqa: F403
 from bridgeio.testing.suite.streams import *  # noqa: F403
@@ -17,4 +18,4 @@ from bridgeio.testing.suite.tasks import *  # noqa: F403
 from bridgeio.testing.suite.writing import *  # noqa: F403
 
 # The fixture too: a test file that takes everything has to find what the chapters lean on.
-__all__ = [name for name in dir() if name.startswith(("test_", "pytestmark", "run_options"))]
+__all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]

@@ -40,9 +40,9 @@ def _nobody() -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
-async def test_a_numeric_address(family: str, tmp_path: Path) -> None:
+async def test_a_numeric_address(family: str, socket_folder: Path) -> None:
     """A numeric address is connected to, and both ends agree on who they are."""
-    with RawListener(free_address(family, tmp_path)) as listener:
+    with RawListener(free_address(family, socket_folder)) as listener:
         _, writer = await open_to(listener.address)
         with await listener.accept() as peer:
             assert writer.get_extra_info("peername")[:2] == listener.address[:2]
@@ -249,9 +249,9 @@ async def test_refused() -> None:
             await bridgeio.open_connection(*_nobody())
 
 
-async def test_a_unix_path(tmp_path: Path) -> None:
+async def test_a_unix_path(socket_folder: Path) -> None:
     """A path may be a `Path`, a string or bytes."""
-    path = tmp_path / "s"
+    path = socket_folder / "s"
     with RawListener(str(path)) as listener:
         for same in (path, str(path), str(path).encode()):
             _, writer = await bridgeio.open_unix_connection(same)
@@ -259,20 +259,20 @@ async def test_a_unix_path(tmp_path: Path) -> None:
             writer.close()
 
 
-async def test_unix_errors(tmp_path: Path) -> None:
+async def test_unix_errors(socket_folder: Path) -> None:
     """The system's errors keep their class, and say which path it was."""
     async with unchanged():
         with pytest.raises(FileNotFoundError, match="nothing"):
-            await bridgeio.open_unix_connection(tmp_path / "nothing")
+            await bridgeio.open_unix_connection(socket_folder / "nothing")
         with raw_socket(socket.AF_UNIX) as dead:
-            dead.bind(str(tmp_path / "dead"))
+            dead.bind(str(socket_folder / "dead"))
         with pytest.raises(ConnectionRefusedError, match="dead"):
-            await bridgeio.open_unix_connection(tmp_path / "dead")
+            await bridgeio.open_unix_connection(socket_folder / "dead")
 
 
-async def test_a_full_unix_queue(tmp_path: Path) -> None:
+async def test_a_full_unix_queue(socket_folder: Path) -> None:
     """Where the server's queue is full a connect waits; it can be cancelled, and goes on when there is room."""
-    with RawListener(str(tmp_path / "s"), backlog=0) as listener:
+    with RawListener(str(socket_folder / "s"), backlog=0) as listener:
         async with unchanged():
             _, first = await bridgeio.open_unix_connection(listener.address)
             with bridgeio.move_on_after(0.02) as scope:

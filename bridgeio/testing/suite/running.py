@@ -18,41 +18,35 @@ from bridgeio.testing.resources import until
 pytestmark = pytest.mark.bridgeio
 
 
-@pytest.fixture
-def run_options(backend: str, request: pytest.FixtureRequest) -> dict[str, Any]:
-    """What `bridgeio.run` has to be told in this session."""
-    reactor = request.config.getoption("reactor")
-    return {"reactor": reactor} if backend == "twisted" and reactor else {}
+def _run(backend: str, backend_options: dict[str, Any], function: Any, *args: Any) -> Any:
+    return bridgeio.run(function, *args, backend=backend, backend_options=backend_options)
 
 
-def _run(backend: str, run_options: dict[str, Any], function: Any, *args: Any) -> Any:
-    return bridgeio.run(function, *args, backend=backend, backend_options=run_options)
-
-
-def test_run_gives_the_result(backend: str, run_options: dict[str, Any]) -> None:
+def test_run_gives_the_result(backend: str, backend_options: dict[str, Any]) -> None:
     """``run`` passes arguments, returns the result, and tells inside which backend it is."""
 
     async def main(one: int, two: int) -> tuple[int, str]:
         await bridgeio.sleep(0)
         return one + two, bridgeio.current_backend()
 
-    assert _run(backend, run_options, main, 1, 2) == (3, backend)
+    assert _run(backend, backend_options, main, 1, 2) == (3, backend)
 
 
-@pytest.mark.parametrize("error", [KeyError("mine"), KeyboardInterrupt(), SystemExit(3)])
-def test_what_main_raises_comes_out(backend: str, run_options: dict[str, Any], error: BaseException) -> None:
+@pytest.mark.parametrize("kind", [KeyError, KeyboardInterrupt, SystemExit])
+def test_what_main_raises_comes_out(backend: str, backend_options: dict[str, Any], kind: type[BaseException]) -> None:
     """An exception of the main function comes out of ``run``; KeyboardInterrupt and SystemExit too."""
 
     async def main() -> None:
         await bridgeio.sleep(0)
-        raise error
+        raise kind(3)
 
-    with pytest.raises(type(error)):
-        _run(backend, run_options, main)
+    with pytest.raises(kind) as caught:
+        _run(backend, backend_options, main)
+    assert caught.value.args == (3,)
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_a_child_may_end_the_run(backend: str, run_options: dict[str, Any], kind: type[BaseException]) -> None:
+def test_a_child_may_end_the_run(backend: str, backend_options: dict[str, Any], kind: type[BaseException]) -> None:
     """KeyboardInterrupt and SystemExit of a child end its siblings and come out of ``run`` as they are."""
     ended: list[str] = []
 
@@ -72,11 +66,11 @@ def test_a_child_may_end_the_run(backend: str, run_options: dict[str, Any], kind
             group.start_soon(leave)
 
     with pytest.raises(kind):
-        _run(backend, run_options, main)
+        _run(backend, backend_options, main)
     assert ended == ["sibling"]
 
 
-def test_ten_times_in_one_process(backend: str, run_options: dict[str, Any]) -> None:
+def test_ten_times_in_one_process(backend: str, backend_options: dict[str, Any]) -> None:
     """A backend runs again and again, each time with a server and a client."""
 
     async def echo(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
@@ -89,7 +83,9 @@ def test_ten_times_in_one_process(backend: str, run_options: dict[str, Any]) -> 
                 writer.write(b"turn %d\n" % turn)
                 return await reader.readline()
 
-    assert [_run(backend, run_options, main, turn) for turn in range(10)] == [b"turn %d\n" % turn for turn in range(10)]
+    assert [_run(backend, backend_options, main, turn) for turn in range(10)] == [
+        b"turn %d\n" % turn for turn in range(10)
+    ]
 
 
 def test_an_unknown_option_is_refused(backend: str) -> None:
@@ -98,14 +94,14 @@ def test_an_unknown_option_is_refused(backend: str) -> None:
         bridgeio.run(bridgeio.sleep, 0, backend=backend, backend_options={"nonsense": 1})
 
 
-@pytest.mark.parametrize("function", [None, print, bridgeio.sleep(0)])
-def test_what_cannot_be_run(backend: str, run_options: dict[str, Any], function: Any) -> None:
-    """``run`` wants an async function; anything else is a TypeError that says so."""
-    with pytest.raises(TypeError, match="async function"):
-        _run(backend, run_options, function)
+def test_what_cannot_be_run(backend: str, backend_options: dict[str, Any]) -> None:
+    """``run`` wants an async function; anything else is a TypeError that says so, a coroutine too."""
+    for wrong in (None, print, bridgeio.sleep(0)):
+        with pytest.raises(TypeError, match="async function"):
+            _run(backend, backend_options, wrong)
 
 
-def test_the_end_of_a_run_flushes(backend: str, run_options: dict[str, Any]) -> None:
+def test_the_end_of_a_run_flushes(backend: str, backend_options: dict[str, Any]) -> None:
     """What a writer had taken when it was closed arrives, though nobody waited for it before the run ended."""
     size = 200_000
 
@@ -117,7 +113,7 @@ def test_the_end_of_a_run_flushes(backend: str, run_options: dict[str, Any]) -> 
         writer.close()
         return peer
 
-    with RawListener() as listener, closing(_run(backend, run_options, main, listener)) as peer:
+    with RawListener() as listener, closing(_run(backend, backend_options, main, listener)) as peer:
         peer.sock.setblocking(True)
         received = 0
         while data := peer.sock.recv(65536):
@@ -125,7 +121,7 @@ def test_the_end_of_a_run_flushes(backend: str, run_options: dict[str, Any]) -> 
     assert received == size
 
 
-def test_a_stream_of_a_run_that_has_ended(backend: str, run_options: dict[str, Any]) -> None:
+def test_a_stream_of_a_run_that_has_ended(backend: str, backend_options: dict[str, Any]) -> None:
     """A stream that outlives its run is an error to use, and can be closed."""
 
     async def open_one(listener: RawListener) -> tuple[bridgeio.Reader, bridgeio.Writer]:
@@ -141,8 +137,8 @@ def test_a_stream_of_a_run_that_has_ended(backend: str, run_options: dict[str, A
         writer.close()
 
     with RawListener() as listener:
-        reader, writer = _run(backend, run_options, open_one, listener)
-        _run(backend, run_options, use, reader, writer)
+        reader, writer = _run(backend, backend_options, open_one, listener)
+        _run(backend, backend_options, use, reader, writer)
 
 
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # Trio's opinion of it
@@ -168,9 +164,9 @@ async def test_async_generators_are_finalised_here(backend: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_run_server_drains_at_a_signal(backend: str, run_options: dict[str, Any], number: signal.Signals) -> None:
+def test_run_server_drains_at_a_signal(backend: str, backend_options: dict[str, Any], number: signal.Signals) -> None:
     """SIGINT and SIGTERM drain: handlers finish, the server accepts no more, the program ends with status 0."""
-    with program(_SERVER, backend, **run_options) as running:
+    with program(_SERVER, backend, **backend_options) as running:
         address = _address_of(running)
         with _connected(address) as client:
             client.sendall(b"hello\n")
@@ -182,9 +178,9 @@ def test_run_server_drains_at_a_signal(backend: str, run_options: dict[str, Any]
         assert (running.returncode, printed) == (0, "ended\n"), complaint
 
 
-def test_a_second_signal_ends_run_server_at_once(backend: str, run_options: dict[str, Any]) -> None:
+def test_a_second_signal_ends_run_server_at_once(backend: str, backend_options: dict[str, Any]) -> None:
     """A second signal cancels the handlers that the first one left their grace."""
-    with program(_SERVER, backend, **run_options) as running:
+    with program(_SERVER, backend, **backend_options) as running:
         address = _address_of(running)
         with _connected(address) as client:
             client.sendall(b"stay\n")
@@ -197,9 +193,9 @@ def test_a_second_signal_ends_run_server_at_once(backend: str, run_options: dict
         assert (running.returncode, printed) == (0, "ended\n"), complaint
 
 
-def test_a_process_ends_by_itself(backend: str, run_options: dict[str, Any]) -> None:
+def test_a_process_ends_by_itself(backend: str, backend_options: dict[str, Any]) -> None:
     """After ten runs with servers, clients and names nothing keeps the process from exiting."""
-    assert run_program(_TEN_RUNS, backend, **run_options) == "10\n"
+    assert run_program(_TEN_RUNS, backend, **backend_options) == "10\n"
 
 
 _SERVER = """
@@ -247,4 +243,4 @@ def _connected(address: tuple[str, int]) -> socket.socket:
     return client
 
 
-__all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))] + ["run_options"]
+__all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]

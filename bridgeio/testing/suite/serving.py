@@ -36,9 +36,9 @@ def _serve(address: Any, handler: Any, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-async def test_many_clients_are_served(family: str, tmp_path: Path) -> None:
+async def test_many_clients_are_served(family: str, socket_folder: Path) -> None:
     """Each connection has a handler of its own, over IPv4, IPv6 and UNIX sockets."""
-    async with _serve(free_address(family, tmp_path), _echo) as server:
+    async with _serve(free_address(family, socket_folder), _echo) as server:
 
         async def client(number: int) -> None:
             reader, writer = await open_to(server.addresses[0])
@@ -76,10 +76,10 @@ async def test_a_name_is_listened_on() -> None:
             assert await reader.readexactly(5) == b"hello"
 
 
-async def test_the_address_of_a_unix_server_has_no_port(tmp_path: Path) -> None:
+async def test_the_address_of_a_unix_server_has_no_port(socket_folder: Path) -> None:
     """A UNIX server knows its path, and says that it has no port."""
-    async with bridgeio.serve_unix(_echo, tmp_path / "s") as server:
-        assert server.addresses == (str(tmp_path / "s"),)
+    async with bridgeio.serve_unix(_echo, socket_folder / "s") as server:
+        assert server.addresses == (str(socket_folder / "s"),)
         with pytest.raises(RuntimeError, match="no port"):
             _ = server.port
 
@@ -269,9 +269,9 @@ async def test_out_of_descriptors(caplog: pytest.LogCaptureFixture) -> None:
             assert await Peer(peer).receive(5) == b"hello"
 
 
-async def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
+async def test_a_stale_unix_socket_is_replaced(socket_folder: Path) -> None:
     """A socket file that nobody listens on any more does not keep a server from starting; ours is removed."""
-    path = tmp_path / "s"
+    path = socket_folder / "s"
     with raw_socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     async with bridgeio.serve_unix(_echo, path), bridgeio.create_task_group():
@@ -281,9 +281,9 @@ async def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-async def test_a_unix_socket_in_use_is_left_alone(tmp_path: Path) -> None:
+async def test_a_unix_socket_in_use_is_left_alone(socket_folder: Path) -> None:
     """Where somebody listens, or where there is another file, a server does not start and breaks nothing."""
-    path, file = str(tmp_path / "s"), tmp_path / "file"
+    path, file = str(socket_folder / "s"), socket_folder / "file"
     file.write_text("precious")
     with RawListener(path):
         for taken in (path, file):
@@ -294,9 +294,9 @@ async def test_a_unix_socket_in_use_is_left_alone(tmp_path: Path) -> None:
     assert file.read_text() == "precious"
 
 
-async def test_another_servers_unix_socket_is_not_removed(tmp_path: Path) -> None:
+async def test_another_servers_unix_socket_is_not_removed(socket_folder: Path) -> None:
     """A path that was bound anew meanwhile stays when the first server ends."""
-    path = tmp_path / "s"
+    path = socket_folder / "s"
     async with bridgeio.serve_unix(_echo, path):
         path.unlink()
         second = RawListener(str(path))
@@ -304,10 +304,10 @@ async def test_another_servers_unix_socket_is_not_removed(tmp_path: Path) -> Non
         assert path.exists()
 
 
-async def test_the_mode_of_a_unix_socket(tmp_path: Path) -> None:
+async def test_the_mode_of_a_unix_socket(socket_folder: Path) -> None:
     """``mode`` sets the permissions of the socket file."""
-    async with bridgeio.serve_unix(_echo, tmp_path / "s", mode=0o600):
-        assert stat.S_IMODE(os.stat(tmp_path / "s").st_mode) == 0o600
+    async with bridgeio.serve_unix(_echo, socket_folder / "s", mode=0o600):
+        assert stat.S_IMODE(os.stat(socket_folder / "s").st_mode) == 0o600
 
 
 @pytest.mark.parametrize("limit", [0, -1])

@@ -20,18 +20,21 @@ _EACH_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 
 
 @_EACH_FAMILY
-async def test_read_gives_what_has_come(family: str, tmp_path: Path) -> None:
+async def test_read_gives_what_has_come(family: str, socket_folder: Path) -> None:
     """``read(n)`` ends with the first bytes, at most ``n``, and leaves the rest for the next read."""
-    async with peer_stream(free_address(family, tmp_path)) as (reader, _, peer):
+    async with peer_stream(free_address(family, socket_folder)) as (reader, _, peer):
         peer.send(b"hello")
         assert await reader.read(2) == b"he"
         assert await reader.read(100) == b"llo"
 
 
 @_EACH_FAMILY
-async def test_read_waits_for_the_peer(family: str, tmp_path: Path) -> None:
+async def test_read_waits_for_the_peer(family: str, socket_folder: Path) -> None:
     """A read of a silent stream waits, and goes on when the peer speaks."""
-    async with peer_stream(free_address(family, tmp_path)) as (reader, _, peer), bridgeio.create_task_group() as group:
+    async with (
+        peer_stream(free_address(family, socket_folder)) as (reader, _, peer),
+        bridgeio.create_task_group() as group,
+    ):
         got: list[bytes] = []
 
         async def read() -> None:
@@ -47,9 +50,9 @@ async def test_read_waits_for_the_peer(family: str, tmp_path: Path) -> None:
 
 
 @_EACH_FAMILY
-async def test_end_of_stream(family: str, tmp_path: Path) -> None:
+async def test_end_of_stream(family: str, socket_folder: Path) -> None:
     """After the peer's end every read gives ``b""``, again and again, and ``at_eof`` says so only then."""
-    async with peer_stream(free_address(family, tmp_path)) as (reader, _, peer):
+    async with peer_stream(free_address(family, socket_folder)) as (reader, _, peer):
         peer.send(b"last")
         peer.half_close()
         assert not reader.at_eof()
@@ -60,9 +63,9 @@ async def test_end_of_stream(family: str, tmp_path: Path) -> None:
 
 
 @_EACH_FAMILY
-async def test_data_and_end_in_one_segment(family: str, tmp_path: Path) -> None:
+async def test_data_and_end_in_one_segment(family: str, socket_folder: Path) -> None:
     """Bytes and the end that come together are both seen, in this order (no event follows the first)."""
-    async with peer_stream(free_address(family, tmp_path)) as (reader, _, peer):
+    async with peer_stream(free_address(family, socket_folder)) as (reader, _, peer):
         peer.send(b"x" * 100)
         peer.half_close()
         assert await reader.readexactly(100) == b"x" * 100
@@ -71,10 +74,10 @@ async def test_data_and_end_in_one_segment(family: str, tmp_path: Path) -> None:
 
 
 @_EACH_FAMILY
-async def test_read_without_a_number_is_everything(family: str, tmp_path: Path) -> None:
+async def test_read_without_a_number_is_everything(family: str, socket_folder: Path) -> None:
     """``read()`` collects up to the end, also what is larger than the limit."""
     async with (
-        peer_stream(free_address(family, tmp_path), limit=10) as (reader, _, peer),
+        peer_stream(free_address(family, socket_folder), limit=10) as (reader, _, peer),
         bridgeio.create_task_group() as group,
     ):
 
@@ -96,18 +99,18 @@ async def test_read_of_nothing_gives_nothing() -> None:
 
 
 @_EACH_FAMILY
-async def test_lines(family: str, tmp_path: Path) -> None:
+async def test_lines(family: str, socket_folder: Path) -> None:
     """``readline`` keeps the newline; the last line may lack it; then comes ``b""``."""
-    async with peer_stream(free_address(family, tmp_path)) as (reader, _, peer):
+    async with peer_stream(free_address(family, socket_folder)) as (reader, _, peer):
         peer.send(b"one\n\ntwo\nrest")
         peer.half_close()
         assert [await reader.readline() for _ in range(5)] == [b"one\n", b"\n", b"two\n", b"rest", b""]
 
 
 @_EACH_FAMILY
-async def test_async_for_gives_lines(family: str, tmp_path: Path) -> None:
+async def test_async_for_gives_lines(family: str, socket_folder: Path) -> None:
     """Iterating over a reader gives its lines, up to the end."""
-    async with peer_stream(free_address(family, tmp_path)) as (reader, _, peer):
+    async with peer_stream(free_address(family, socket_folder)) as (reader, _, peer):
         peer.send(b"one\ntwo\nrest")
         peer.half_close()
         assert [line async for line in reader] == [b"one\n", b"two\n", b"rest"]

@@ -20,9 +20,9 @@ _EACH_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 
 
 @_EACH_FAMILY
-async def test_what_is_written_arrives(family: str, tmp_path: Path) -> None:
+async def test_what_is_written_arrives(family: str, socket_folder: Path) -> None:
     """The peer receives what was written, in order, from any kind of buffer."""
-    async with peer_stream(free_address(family, tmp_path)) as (_, writer, peer):
+    async with peer_stream(free_address(family, socket_folder)) as (_, writer, peer):
         writer.write(b"bytes ")
         writer.write(bytearray(b"bytearray "))
         writer.write(memoryview(b"a memoryview"))
@@ -33,9 +33,9 @@ async def test_what_is_written_arrives(family: str, tmp_path: Path) -> None:
 
 
 @_EACH_FAMILY
-async def test_a_remainder_is_flushed_without_drain(family: str, tmp_path: Path) -> None:
+async def test_a_remainder_is_flushed_without_drain(family: str, socket_folder: Path) -> None:
     """What the kernel does not take at once goes out in the background, whatever the caller does."""
-    async with peer_stream(free_address(family, tmp_path)) as (_, writer, peer):
+    async with peer_stream(free_address(family, socket_folder)) as (_, writer, peer):
         writer.write(_pattern(MUCH))
         assert writer.get_write_buffer_size() > 0
         assert await peer.receive(MUCH) == _pattern(MUCH)
@@ -52,9 +52,9 @@ async def test_the_caller_may_change_what_it_wrote() -> None:
 
 
 @_EACH_FAMILY
-async def test_drain_waits_for_the_peer(family: str, tmp_path: Path) -> None:
+async def test_drain_waits_for_the_peer(family: str, socket_folder: Path) -> None:
     """Above the high-water mark ``drain`` waits until the peer has taken enough."""
-    async with peer_stream(free_address(family, tmp_path)) as (_, writer, peer):
+    async with peer_stream(free_address(family, socket_folder)) as (_, writer, peer):
         drained = []
 
         async def drain() -> None:
@@ -121,9 +121,9 @@ async def test_many_tasks_write_whole_pieces() -> None:
 
 
 @_EACH_FAMILY
-async def test_write_eof_ends_one_direction(family: str, tmp_path: Path) -> None:
+async def test_write_eof_ends_one_direction(family: str, socket_folder: Path) -> None:
     """After ``write_eof`` the peer reads everything and then the end, and can still write to us."""
-    async with peer_stream(free_address(family, tmp_path)) as (reader, writer, peer):
+    async with peer_stream(free_address(family, socket_folder)) as (reader, writer, peer):
         assert writer.can_write_eof()
         writer.write(_pattern(MUCH))
         writer.write_eof()
@@ -137,9 +137,9 @@ async def test_write_eof_ends_one_direction(family: str, tmp_path: Path) -> None
 
 
 @_EACH_FAMILY
-async def test_the_peers_end_leaves_our_direction_open(family: str, tmp_path: Path) -> None:
+async def test_the_peers_end_leaves_our_direction_open(family: str, socket_folder: Path) -> None:
     """After the peer's half-close we still write, and it still reads: megabytes, with backpressure."""
-    async with peer_stream(free_address(family, tmp_path)) as (reader, writer, peer):
+    async with peer_stream(free_address(family, socket_folder)) as (reader, writer, peer):
         peer.half_close()
         assert await reader.read() == b""
         async with bridgeio.create_task_group() as group:
@@ -148,9 +148,12 @@ async def test_the_peers_end_leaves_our_direction_open(family: str, tmp_path: Pa
 
 
 @_EACH_FAMILY
-async def test_close_flushes(family: str, tmp_path: Path) -> None:
+async def test_close_flushes(family: str, socket_folder: Path) -> None:
     """``close`` returns at once, sends all that waits, then ends the stream; ``wait_closed`` waits for that."""
-    async with peer_stream(free_address(family, tmp_path)) as (_, writer, peer), bridgeio.create_task_group() as group:
+    async with (
+        peer_stream(free_address(family, socket_folder)) as (_, writer, peer),
+        bridgeio.create_task_group() as group,
+    ):
         received: list[bytes] = []
 
         async def receive() -> None:

@@ -1,0 +1,3 @@
+"""For all tests: pytest's own helper for testing plugins."""
+
+pytest_plugins = ["pytester"]
