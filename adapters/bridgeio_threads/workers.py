@@ -18,7 +18,7 @@ from bridgeio_threads.parking import IDLE, Parking
 if TYPE_CHECKING:
     from bridgeio_threads.host import ThreadsHost
 
-__all__ = ["Worker", "Workers"]
+__all__ = ["Job", "Worker", "Workers"]
 
 Job = Callable[[], object]
 

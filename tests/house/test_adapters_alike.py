@@ -20,6 +20,12 @@ NOT_NEEDED = {
 
 # file: the reason for it. A reason that holds for several frameworks brings a file of the same name to each.
 PECULIAR = {
+    "attendant.py": "no loop: deadlines and bytes left over that no task waits for need a thread",
+    "baton.py": "no loop: something else has to make code between two waits atomic",
+    "interrupts.py": "no loop that could deliver Ctrl-C between two steps",
+    "parking.py": "no loop: each task waits by itself",
+    "poller.py": "no loop that could watch the core's poller",
+    "workers.py": "no loop: each task is a thread, and somebody starts and ends it",
     "deferreds.py": "a framework whose own code awaits ours as an object of its own, not as a coroutine",
     "scopes.py": "a framework with scopes and groups of its own, which bridgeio's are mapped to",
 }
