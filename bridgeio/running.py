@@ -33,9 +33,9 @@ def run(
     Again and again in one process, also with different backends. When it returns, every task has
     ended and every writer has flushed, or given up after its ``linger``.
 
-    :param backend: one of `known_backends`.
     KeyboardInterrupt and SystemExit come out as what they are, also when a task group wrapped them.
 
+    :param backend: one of `known_backends`.
     :param backend_options: asyncio, uvloop and tornado: ``loop_factory``, ``debug``; trio: those of
         ``trio.run``; twisted: ``reactor`` (``"epoll"``, ``"poll"``, ``"select"``, ``"asyncio"``);
         threads: ``baton``, which has to be true; gevent: none.
