@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -87,8 +88,8 @@ class _Run(Generic[T]):
         host.owned = True
         host.leave = self._leave
         coro = self._main()
-        self._root = host.start(coro, "main", self._main_ended).root
         try:
+            self._root = host.start(coro, "main", self._main_ended).root
             with self._interrupts():
                 self._run_reactor()
         except (ReactorNotRestartable, ReactorAlreadyRunning) as error:
@@ -181,7 +182,9 @@ def _install(named: str | None) -> Any:
     if named == "asyncio":
         from twisted.internet import asyncioreactor
 
-        asyncioreactor.install(asyncio.new_event_loop())  # type: ignore[no-untyped-call]
+        loop = asyncio.new_event_loop()
+        atexit.register(loop.close)  # nobody else will, as long as there may be another run
+        asyncioreactor.install(loop)  # type: ignore[no-untyped-call]
     elif named is not None:
         import_module(f"twisted.internet.{REACTORS[named][0]}").install()
     from twisted.internet import reactor

@@ -61,10 +61,12 @@ class TwistedHost(Host):
         self.closed = False
         self._batch: Any = None
         self._trigger: Any = None
+        self._shutting_down = False
         self._generators: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         self._dropped: deque[AsyncGenerator[Any, Any]] = deque()
         self._winding_down: TwistedTask | None = None
         self._at_the_end: list[Deferred[None]] = []
+        self._ended: deque[tuple[TwistedTask, Any, BaseException | None]] = deque()
         super().__init__()
 
     def now(self) -> float:
@@ -102,15 +104,25 @@ class TwistedHost(Host):
         return await _ask(resolver, host, port or 0)
 
     def start(self, coro: Coroutine[Any, Any, object], name: str, on_end: Ended | None = None) -> TwistedTask:
-        """Starts a task that is nobody's child."""
-        if self._trigger is None:
-            self._trigger = self.reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
-            if _selects(self.reactor):
-                self.poller()  # early, while low descriptors are to be had
+        """Starts a task that is nobody's child.
+
+        :raises OSError: if the reactor can watch none of the descriptors that are to be had.
+        """
+        try:
+            self._prepare()
+        except BaseException:
+            coro.close()
+            raise
         task = TwistedTask(self, coro, name, Scope(), on_end)
         self.roots.add(task)
         task.resume()
         return task
+
+    def _prepare(self) -> None:
+        if _selects(self.reactor):
+            self.poller()  # early, while low descriptors are to be had
+        if self._trigger is None and not self._shutting_down:
+            self._trigger = self.reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
 
     # Turns
 
@@ -137,6 +149,7 @@ class TwistedHost(Host):
         finally:
             leave_world()
             self.settle()
+            self._tell_ends()
 
     def settle(self) -> None:
         """At the end of a turn: asks for another one if there is something left to do."""
@@ -204,23 +217,34 @@ class TwistedHost(Host):
 
     # The end
 
-    def ended(self, task: TwistedTask) -> None:
-        """Called by each task at its end."""
-        self.roots.discard(task)
-        if task is self._winding_down:
-            self._winding_down = None
-            self._wound_down()
-        elif self._winding_down is not None:
-            self._winding_down.wake()
-        elif not self.owned:
-            self._rest_if_idle()
+    def ended(self, task: TwistedTask, result: object, error: BaseException | None) -> None:
+        """Called by each task at its end. Who waits for a root is told at the end of the turn: what
+        follows is Twisted's code, or the application's, and has no business in our world."""
+        if task in self.roots:
+            self._ended.append((task, result, error))
+        elif error is not None and not isinstance(error, Cancelled):
+            self.report(error, f"the task {task.name}")
+
+    def _tell_ends(self) -> None:
+        while self._ended:
+            task, result, error = self._ended.popleft()
+            self.roots.discard(task)
+            if self._winding_down is not None:
+                self._winding_down.wake()
+            elif not self.owned:
+                self._rest_if_idle()
+            try:
+                if task.on_end is not None:
+                    task.on_end(result, error)
+            except BaseException as raised:
+                self.report(raised, f"what follows the task {task.name}")
 
     def wind_down(self) -> Deferred[None]:
         """Cancels all tasks; fires when they and their cleanup have ended."""
         done: Deferred[None] = Deferred()
         self._at_the_end.append(done)
         if self._winding_down is None:
-            self._winding_down = self.start(self._end_everything(), "the end of all tasks")
+            self._winding_down = self.start(self._end_everything(), "the end of all tasks", self._wound_down)
         return done
 
     async def _end_everything(self) -> None:
@@ -245,13 +269,16 @@ class TwistedHost(Host):
             told |= others
             await me.park(never)
 
-    def _wound_down(self) -> None:
+    def _wound_down(self, result: object, error: BaseException | None) -> None:
+        self._winding_down = None
         waiting, self._at_the_end = self._at_the_end, []
         for done in waiting:
             done.callback(None)
 
     def _shut_down(self) -> Deferred[None]:
         """Before the reactor shuts down: it waits for what this returns."""
+        self._shutting_down = True
+        self._trigger = None
         return self.wind_down().addCallback(lambda _: self.close())
 
     def _rest_if_idle(self) -> None:
@@ -265,8 +292,7 @@ class TwistedHost(Host):
         super().close()
         trigger, self._trigger = self._trigger, None
         if trigger is not None:
-            with suppress(KeyError, ValueError, TypeError):  # it is being called right now
-                self.reactor.removeSystemEventTrigger(trigger)
+            self.reactor.removeSystemEventTrigger(trigger)
 
     def close(self) -> None:
         self._rest()

@@ -51,6 +51,7 @@ class TwistedTask(Task):
     :ivar thread: see `Task.thread`.
     :ivar root: its own node of the tree, outside all scopes that it enters.
     :ivar foreign: the Deferred that it awaits.
+    :ivar on_end: called with its result and its error, if it is nobody's child.
     """
 
     __slots__ = (
@@ -58,11 +59,11 @@ class TwistedTask(Task):
         "_failed",
         "_in_context",
         "_interrupted",
-        "_on_end",
         "_send",
         "_throw",
         "_value",
         "foreign",
+        "on_end",
         "root",
         "thread",
     )
@@ -86,7 +87,7 @@ class TwistedTask(Task):
         self._error: BaseException | None = None
         self._failed: tuple[Deferred[Any], Failure] | None = None
         self._interrupted = False
-        self._on_end = on_end
+        self.on_end = on_end
 
     @coroutine
     def park(self, abort: Callable[[], bool]) -> Generator[Any, Any, None]:
@@ -145,13 +146,19 @@ class TwistedTask(Task):
                 error, self._error = self._error, None
                 waited = self._in_context(self._throw, error)
         except StopIteration as stop:
-            self._end(stop.value, None)
+            self._end()
+            self.host.ended(self, stop.value, None)
         except BaseException as raised:
-            self._end(None, raised)
+            self._end()
+            self.host.ended(self, None, raised)
         else:
             self.thread = 0
             if waited is not PARK:
                 self._wait_for(waited)
+
+    def _end(self) -> None:
+        self.thread = 0  # pyright: ignore[reportIncompatibleMethodOverride] (a slot may stand for a property)
+        self._in_context = self._send = self._throw = None  # the context refers to the task
 
     def resume(self) -> None:
         """Has its turn soon. For a task that is neither parked nor queued."""
@@ -200,20 +207,6 @@ class TwistedTask(Task):
         if interrupted and isinstance(error, CancelledError):
             return self.cancellation()
         return error.with_traceback(failure.tb)
-
-    def _end(self, result: object, error: BaseException | None) -> None:
-        self.thread = 0  # pyright: ignore[reportIncompatibleMethodOverride] (a slot may stand for a property)
-        on_end, self._on_end = self._on_end, None
-        self._in_context = self._send = self._throw = None  # the context refers to the task
-        try:
-            if on_end is not None:
-                on_end(result, error)
-            elif error is not None and not isinstance(error, Cancelled):
-                self.host.report(error, f"the task {self.name}")
-        except BaseException as raised:
-            self.host.report(raised, f"what follows the task {self.name}")
-        finally:
-            self.host.ended(self)
 
 
 def not_a_task() -> NoBackendError:
