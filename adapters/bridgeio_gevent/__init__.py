@@ -30,12 +30,16 @@ what they are. One that comes when the result is there already is kept, and rais
 The main greenlet counts as "inside gevent" while its thread has a hub; in the main thread of a patched
 program also before.
 
+The first Ctrl-C during a run in the main greenlet is raised in its function, where that waits; the
+second is Python's own, and is raised anywhere.
+
 Not promised: a gevent call that swallows its cancellation holds its scope up (a second ``cancel()``
-tells it again). A wait for the name service that was cancelled leaves its thread to end by itself. The
-name that sniffio tells is set in tasks that start after sniffio was imported. A task must not switch
-to greenlets by hand while others are to find it. After a fork the child's sockets are dead, as
-everywhere, and the tasks that waited for them wait on. A host that serves `bridgeio.blocking` outside
-any run lives as long as its hub.
+tells it again). A wait for the name service that was cancelled leaves its thread to end by itself.
+sniffio's name is set in tasks that start after sniffio was imported. A task that switches to raw
+greenlets by hand is not followed there. After a fork the child's sockets are dead, as everywhere, and
+the tasks that waited for them wait on. A host that serves `bridgeio.blocking` outside any run lives as
+long as its hub, and what still flushes when the program ends is lost. On gevent's libuv loop
+``gevent.wait()`` does not return once a socket of ours was open: the watch of the poller counts there.
 """
 
 from __future__ import annotations

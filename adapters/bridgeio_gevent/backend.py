@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextvars import copy_context
 from importlib.metadata import version
 from inspect import iscoroutine
+from types import FrameType
 from typing import Any, TypeVar
 
 import gevent
@@ -16,6 +17,7 @@ from greenlet import getcurrent, greenlet
 
 from bridgeio.contract import CURRENT, Backend, Main, Scope
 from bridgeio.errors import BackendBusyError, NoBackendError
+from bridgeio.unpatched import original
 from bridgeio_gevent import in_gevent
 from bridgeio_gevent.host import GeventHost, host_of
 from bridgeio_gevent.task import GeventTask, TaskGreenlet, carried_by, carry_nothing, drive, steps
@@ -80,11 +82,9 @@ class _Run:
     def through(self, inside: greenlet, main: Main[T]) -> T:
         task, before = GeventTask(self.host, "main", Scope()), carried_by(inside)
         self.host.runs += 1
-        if self.ours:
-            self.hub.NOT_ERROR = (*self.hub.NOT_ERROR, KeyboardInterrupt)  # raised by run(): no need to print it
         try:
             task.carry_in(inside)
-            with _signals_wake(self.host):
+            with _signals_wake(self.host), _ctrl_c_ends(task, inside):
                 return drive(task, self._whole(task, main))
         finally:
             self.host.runs -= 1
@@ -144,8 +144,39 @@ def _signals_wake(host: GeventHost) -> Iterator[None]:
         if is_set:
             signal.set_wakeup_fd(-1)
         watch.cancel()
-        os.close(ours)
-        os.close(pythons)
+        for fd in (ours, pythons):
+            original("os", "close")(fd)  # the patched one waits for the hub, which may be gone
+
+
+@contextlib.contextmanager
+def _ctrl_c_ends(task: GeventTask, inside: greenlet) -> Iterator[None]:
+    """Has the first Ctrl-C throw KeyboardInterrupt into a run in the main greenlet, where it waits.
+
+    Python's own handler raises it between any two steps of anything: of a task that is to be woken, of
+    cleanup that is half done. It is that handler's turn at the second Ctrl-C, if the first does not help.
+    """
+    host = task.host
+    if inside is not host.hub.parent or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def interrupt() -> None:
+        if task.driven:
+            greenlet.throw(inside, KeyboardInterrupt())
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        host.call_soon_threadsafe(interrupt)
+
+    is_set = False
+    try:
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, on_signal)
+            is_set = True
+        yield
+    finally:
+        if is_set and signal.getsignal(signal.SIGINT) is on_signal:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _set_wakeup(fd: int) -> bool:

@@ -75,7 +75,8 @@ class GeventHost(Host):
         return _clock()
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Handle:
-        timer = self.hub.loop.timer(max(0.0, when - self.now()), ref=False)
+        loop = self.hub.loop
+        timer = loop.timer(max(loop.approx_timer_resolution, when - _clock()), ref=False)
         timer.start(self._turn, callback, update=True)  # the loop's own idea of now is as old as its iteration
         return _Watch([timer])
 
@@ -154,8 +155,12 @@ class GeventHost(Host):
         self.held = True
         self._async.ref = True
 
-    def let_go(self) -> None:
-        if self.held and not (self.waiting or self.prodded or len(self.timers)):
+    def settle(self) -> None:
+        """Nobody of ours may need the hub any more, or somebody may for a deadline around a gevent call."""
+        if self.waiting or self.prodded or len(self.timers):
+            if not self.held:
+                self.hold()
+        elif self.held:
             self.held = False
             self._async.ref = False
 
@@ -180,24 +185,20 @@ class GeventHost(Host):
                 sys.set_asyncgen_hooks(*before)
         if self._joiner is not None:
             self._joiner.wake()
-        self.let_go()
+        self.settle()
 
     async def end_all_but(self, last: GeventTask, *, cancelling: bool) -> None:
         """Waits until no other task is left and every asynchronous generator is closed."""
         last.scope = Scope()  # nothing may cancel this
+        await last.give_way()  # after Ctrl-C in the hub, that stands in a throw, and must not be destroyed there
         self._joiner = last
-        while True:
-            if cancelling:
-                for task in self.tasks - {last}:
-                    cancel(task.root)
-            while len(self.tasks) > 1:
+        for task in self.tasks - {last} if cancelling else ():
+            cancel(task.root)
+        while len(self.tasks) > 1 or self._generators:
+            if len(self.tasks) > 1:
                 await last.park(never)
-            generators = list(self._generators)
-            self._generators.clear()
-            if not generators:
-                break
-            for generator in generators:
-                self._finish(generator)
+            else:
+                self._finish(self._generators.pop())
         self._joiner = None
 
     def _generator_starts(self, generator: AsyncGenerator[Any, Any]) -> None:
@@ -232,7 +233,7 @@ class GeventHost(Host):
             if self.ready or self._calls or self._native:
                 self.prod()
             elif not self.waiting:
-                self.let_go()
+                self.settle()
 
     def _run_ready(self) -> None:
         """Those that are ready now. Taking one and switching to it is one step for signal handlers,

@@ -56,6 +56,7 @@ class GeventTask(Task):
 
     __slots__ = ("_greenlet", "_native", "_to_hub", "driven", "resume", "root", "thread", "waiting")
 
+    host: GeventHost
     thread: int
 
     def __init__(self, host: GeventHost, name: str, scope: Scope) -> None:
@@ -136,7 +137,7 @@ class GeventTask(Task):
         scope = self.scope
         if scope.cancelled and not scope.edge:
             self.host.end_native_wait_of(self)
-        self.host.let_go()
+        self.host.settle()
 
     def cancellation(self) -> BaseException:
         self.failing = False
@@ -196,7 +197,7 @@ class GeventTask(Task):
         self.abort = None
         self.waiting = False
         self.host.waiting -= 1
-        self.thread = self.host.thread
+        self.thread = self.host.thread  # pyright: ignore[reportIncompatibleMethodOverride]
         raise error
 
     def _keep(self, error: BaseException) -> None:
@@ -217,15 +218,18 @@ class TaskGreenlet(gevent.Greenlet):  # type: ignore[misc]
 
     def __init__(self, task: GeventTask, coro: Coroutine[Any, Any, object]) -> None:
         super().__init__()
-        self.name = task.name
+        setattr(self, "name", task.name)  # noqa: B010 - gevent's types call it read-only
         self.gr_context = contextvars.copy_context()
         self._task = task
         self._coro: Coroutine[Any, Any, object] | None = coro
+        self._killed_early = False
 
     def throw(self, *args: Any) -> object:
         """Called in the hub by every kind of kill."""
         if self._is_kill(args[0] if args else GreenletExit):
-            cancel(self._task.root)
+            if not self._killed_early:
+                cancel(self._task.root)
+            self._killed_early = False
             return None
         self._give_up_start()
         return super().throw(*args)
@@ -239,9 +243,13 @@ class TaskGreenlet(gevent.Greenlet):  # type: ignore[misc]
     def _maybe_kill_before_start(self, exception: Any) -> bool:
         """gevent asks this first, and a greenlet that was killed here never runs."""
         if self._coro is not None and self._is_kill(exception):
+            if not self._task.root.cancel_called:
+                cancel(self._task.root)
+                self._killed_early = True  # it goes on with throw(), which must not tell the task twice
             return False
         self._give_up_start()
-        return bool(super()._maybe_kill_before_start(exception))
+        base: Any = super()
+        return bool(base._maybe_kill_before_start(exception))
 
     def _give_up_start(self) -> None:
         coro, self._coro = self._coro, None
