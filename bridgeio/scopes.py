@@ -149,6 +149,8 @@ class CancelScope(Scope):
         task.scope = self
         if self._deadline != inf:
             self._set_timer(host)
+        if self.cancel_called:
+            _tell_of(self, task)
 
     def _check_innermost(self) -> Task:
         task = current_task()
@@ -169,16 +171,20 @@ class CancelScope(Scope):
             self._timer = None
         task.scope = parent
         if self.edge:
-            if parent.cancelled:
+            if parent.cancelled and not self.shielded:
                 parent.edge = True
             else:
                 task.forgive()
         self.unlink()
+        if parent.cancelled:  # while a shield stood between, nobody told the task
+            _tell_of(parent, task)
 
     def _without_ours(self, task: Task, error: BaseException | None) -> BaseException | None:
         parent = self.parent
-        if error is None or not self.cancelled or parent is None or parent.cancelled:
+        if error is None or not self.cancelled or parent is None:
             return error
+        if parent.cancelled and not self.shielded:
+            return error  # it is the outer scope's to absorb; behind a shield it can only be this one's
         if isinstance(error, BaseExceptionGroup):
             # A bound method is refused before Python 3.13.
             return error.split(lambda inner: task.is_ours(inner))[1]  # noqa: PLW0108
@@ -214,6 +220,13 @@ class CancelScope(Scope):
         self._timer = None
         self.cancel_called = True
         refresh(self)
+
+
+def _tell_of(scope: Scope, task: Task) -> None:
+    """The running task has just come into a cancelled scope. Of ours its next wait will tell it, but a
+    task that somebody else drives has to be looked after before a wait of the framework's."""
+    if not scope.edge and task.interrupt():
+        scope.edge = True
 
 
 class _FailScope(CancelScope):

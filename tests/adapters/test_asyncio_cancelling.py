@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -166,6 +168,48 @@ def test_a_native_wait_that_begins_in_a_cancelled_scope_is_ended(world: str, sta
     async def main() -> bool:
         with bridgeio.CancelScope() as scope:
             scope.cancel()
+            await asyncio.sleep(3600)
+        return scope.cancelled_caught
+
+    assert bridgeio.run(main, backend=world) if started_by_us else run_native(world, main)
+
+
+async def leave_a_shield(outer: bridgeio.CancelScope) -> None:
+    with bridgeio.CancelScope(shield=True):
+        outer.cancel()
+        await bridgeio.sleep(0)
+
+
+async def leave_a_shield_that_ended_by_itself(outer: bridgeio.CancelScope) -> None:
+    with bridgeio.move_on_after(0.01, shield=True):
+        outer.cancel()
+        await asyncio.sleep(3600)
+
+
+@pytest.mark.parametrize("started_by_us", [True, False], ids=["our task", "native task"])
+@pytest.mark.parametrize("leave", [leave_a_shield, leave_a_shield_that_ended_by_itself])
+def test_a_native_wait_after_a_shield_is_ended(
+    world: str, leave: Callable[[bridgeio.CancelScope], Coroutine[Any, Any, None]], started_by_us: bool
+) -> None:
+    """A cancel that came while a shield stood between ends the first native wait after it."""
+
+    async def main() -> bool:
+        with bridgeio.CancelScope() as scope:
+            await leave(scope)
+            await asyncio.sleep(3600)
+        return scope.cancelled_caught
+
+    assert bridgeio.run(main, backend=world) if started_by_us else run_native(world, main)
+
+
+@pytest.mark.parametrize("started_by_us", [True, False], ids=["our task", "native task"])
+def test_a_native_wait_in_a_scope_that_was_cancelled_before_is_ended(world: str, started_by_us: bool) -> None:
+    """Also if the scope was cancelled before it was entered."""
+
+    async def main() -> bool:
+        scope = bridgeio.CancelScope()
+        scope.cancel()
+        with scope:
             await asyncio.sleep(3600)
         return scope.cancelled_caught
 
