@@ -152,6 +152,8 @@ class _Race:
         """Until one has won, or all that were started have failed, or the time is over."""
         host = self._task.host
         while self._connecting and until > host.now():
+            if self._task.scope.cancelled:  # since it was woken: no second wake-up will come
+                await self._task.checkpoint_if_cancelled()
             timer = host.timers.add(until, self._task.wake) if until != inf else None
             try:
                 await self._park()

@@ -1,4 +1,8 @@
-"""The receiving half of a stream, with asyncio's names."""
+"""The receiving half of a stream, with asyncio's names.
+
+Rule: who waits again looks again. A wake-up may bring too little, and a cancel that comes between it
+and the task's next step wakes nobody: the task has to see it before it parks once more.
+"""
 
 from __future__ import annotations
 
@@ -81,9 +85,13 @@ class Reader:
         else:
             most = n if n < self._chunk else self._chunk  # noqa: FURB136 (min() is a call)
             source = self._source
+            waited = False
             self._reading = True
             try:
                 while not source.readable or (data := self._receive_now(most)) is None:
+                    if waited and task.scope.cancelled:
+                        await task.checkpoint_if_cancelled()
+                    waited = True
                     await source.wait_readable(task)
             finally:
                 self._reading = False
@@ -123,11 +131,15 @@ class Reader:
         source = self._source
         size = len(separator)
         data: bytes | None = None
+        waited = False
         self._reading = True
         try:
             while not buffer.size or (found := buffer.find(separator)) < 0:
                 self._check_limit(buffer.size - size + 1, "no separator came")
                 while not source.readable or (data := self._receive_now(self._chunk)) is None:
+                    if waited and task.scope.cancelled:
+                        await task.checkpoint_if_cancelled()
+                    waited = True
                     await source.wait_readable(task)
                 if not data:
                     raise IncompleteReadError(buffer.take(buffer.size), None)
@@ -250,6 +262,8 @@ class Reader:
         self._reading = True
         try:
             while not self._source.readable or (data := self._receive_now(most)) is None:
+                if task.scope.cancelled:
+                    await task.checkpoint_if_cancelled()
                 await self._source.wait_readable(task)
         finally:
             self._reading = False

@@ -311,6 +311,8 @@ class Writer:
 
         poller = self._source.poller
         while not reached():
+            if task.scope.cancelled:  # since it was woken, maybe for another's sake: no second wake-up will come
+                await task.checkpoint_if_cancelled()
             self._drainers.append(task)
             if poller.arms_each_wait and self._source.usable:
                 poller.arm(self._source, task, WRITE)
