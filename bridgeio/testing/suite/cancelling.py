@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import bridgeio
+from bridgeio.registry import current_host
 from bridgeio.testing.peers import Peer, peer_stream, peers_of
 from bridgeio.testing.resources import unchanged, until
 
@@ -83,6 +84,46 @@ async def test_bytes_and_cancel_at_once(turns: int) -> None:
         if not got:
             got.append(await reader.readline())
         assert got == [b"line\n"]
+
+
+@pytest.mark.parametrize("what", [b"half a li", b""])
+async def test_a_cancel_between_a_wake_up_and_its_step(what: bytes) -> None:
+    """A read that is woken for too little, and cancelled before it runs, ends; it does not wait again unheard."""
+    async with peer_stream() as (reader, _, peer), bridgeio.create_task_group() as group:
+        scope = bridgeio.CancelScope()
+
+        async def read() -> None:
+            with scope:
+                await reader.readline()
+
+        group.start_soon(read)
+        await until(lambda: reader._reading)
+        peer.send(what) if what else peer.send_urgent()
+        current_host().poller().dispatch()
+        scope.cancel()
+        await until(lambda: not reader._reading)
+        assert scope.cancelled_caught
+        peer.send(b"a line\n")
+        assert await reader.readline() == what + b"a line\n"
+
+
+async def test_a_cancel_between_a_wake_up_and_the_next_wait_for_closing() -> None:
+    """The same for a writer: who waits for its end, is woken too early and cancelled then, is not forgotten."""
+    async with peer_stream() as (_, writer, _peer), bridgeio.create_task_group() as group:
+        scope = bridgeio.CancelScope()
+
+        async def wait() -> None:
+            with scope:
+                await writer.wait_closed()
+
+        writer.write(bytes(5 << 20))
+        writer.close()
+        group.start_soon(wait)
+        await until(lambda: writer._drainers)
+        writer._wake_drainers()
+        scope.cancel()
+        await until(lambda: scope.cancelled_caught)
+        writer.abort()
 
 
 async def test_a_stream_read_under_constant_cancels() -> None:

@@ -232,6 +232,24 @@ async def test_a_cancelled_connect_leaves_nothing() -> None:
                     )
 
 
+async def test_a_deadline_between_two_attempts() -> None:
+    """A deadline that falls due together with the next attempt ends the connect: it is not lost between the two."""
+    with RawListener(backlog=0) as silent:
+        await silent.fill_queue()
+        begin = bridgeio.current_time()
+
+        async def connect() -> None:
+            with bridgeio.move_on_at(begin + 0.03):
+                resolver = _resolver(silent.address, silent.address)
+                await bridgeio.open_connection("bridge.test", 1, resolver=resolver, happy_eyeballs_delay=0.02)
+
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(connect)
+            await bridgeio.sleep(0.005)
+            while bridgeio.current_time() < begin + 0.06:  # nobody gets a turn until both are overdue
+                pass
+
+
 async def test_a_connect_in_a_cancelled_scope() -> None:
     """A cancelled task does not even begin to connect."""
     with RawListener() as listener, bridgeio.CancelScope() as scope:
