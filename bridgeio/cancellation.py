@@ -33,14 +33,14 @@ class Scope:
     :ivar edge: whether the task has heard of it (rule 3).
     """
 
-    __slots__ = ("__weakref__", "cancel_called", "cancelled", "children", "edge", "parent", "shielded", "task")
+    __slots__ = ("__weakref__", "called", "cancelled", "children", "edge", "parent", "shielded", "task")
 
     def __init__(self, parent: Scope | None = None) -> None:
         self.task: Cancellable | None = None
         self.parent: Scope | None = None
         self.children: set[Scope] = set()
         self.shielded = False
-        self.cancel_called = False
+        self.called = False
         self.cancelled = False
         self.edge = False
         if parent is not None:
@@ -49,7 +49,7 @@ class Scope:
     def link(self, parent: Scope) -> None:
         self.parent = parent
         parent.children.add(self)
-        self.cancelled = self.cancel_called or (parent.cancelled and not self.shielded)
+        self.cancelled = self.called or (parent.cancelled and not self.shielded)
 
     def unlink(self) -> None:
         if self.parent is not None:
@@ -59,10 +59,10 @@ class Scope:
 
 def cancel(top: Scope) -> None:
     """Cancels a node; a second time tells its tasks once more."""
-    if top.cancel_called:
+    if top.called:
         redeliver(top)
     else:
-        top.cancel_called = True
+        top.called = True
         refresh(top)
 
 
@@ -73,7 +73,7 @@ def refresh(top: Scope) -> None:
     while nodes:
         node = nodes.pop()
         parent = node.parent
-        cancelled = node.cancel_called or (parent is not None and parent.cancelled and not node.shielded)
+        cancelled = node.called or (parent is not None and parent.cancelled and not node.shielded)
         if cancelled == node.cancelled:
             continue
         node.cancelled = cancelled

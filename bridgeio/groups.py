@@ -270,8 +270,8 @@ class _Start:
 
     def _abort(self) -> bool:
         """The caller is cancelled natively: the child hears of it, and is waited for."""
-        if not self.scope.cancel_called:
-            self.scope.cancel_called = True
+        if not self.scope.called:
+            self.scope.called = True
             refresh(self.scope)
         return False
 

@@ -41,7 +41,6 @@ class CancelScope(Scope):
     :param deadline: seconds on `current_time`'s clock; infinity for none. May be moved at any time.
         One in the past cancels at the first wait.
     :param shield: may be changed at any time.
-    :ivar cancel_called: whether ``cancel()`` was called, or the deadline has passed.
     :ivar cancelled_caught: whether leaving the block absorbed the cancellation.
     """
 
@@ -66,13 +65,17 @@ class CancelScope(Scope):
         """
         self._by_hand = self._by_hand or not self.cancel_called
         if self._native is not None:
-            self.cancel_called = True
             self._native.cancel(reason)
-        elif self.cancel_called:
+        elif self.called:
             redeliver(self)
         else:
-            self.cancel_called = True
+            self.called = True
             refresh(self)
+
+    @property
+    def cancel_called(self) -> bool:
+        """Whether ``cancel()`` was called, or the deadline has passed."""
+        return self._native.cancel_called if self._native is not None else self.called
 
     @property
     def deadline(self) -> float:
@@ -84,7 +87,7 @@ class CancelScope(Scope):
         self._deadline = when
         if self._native is not None:
             self._native.deadline = when
-        elif self._host is not None:
+        elif self._host is not None and self.parent is not None:  # entered, and not left
             self._set_timer(self._host)
 
     @property
@@ -132,24 +135,23 @@ class CancelScope(Scope):
         self._native = native
         native.deadline = self._deadline
         native.shield = self.shielded
-        if self.cancel_called:
+        if self.called:
             native.cancel(None)
 
     def settle(self) -> None:
         """Takes over what became of the native scope, which is left by now."""
         assert self._native is not None
-        self.cancel_called = self._native.cancel_called
         self.cancelled_caught = self._native.cancelled_caught
 
     def _enter_tree(self, task: Task, host: Host) -> None:
         parent = task.scope
         self.task = task
         self.link(parent)
-        self.edge = self.cancelled and parent.edge and not self.cancel_called
+        self.edge = self.cancelled and parent.edge and not self.called
         task.scope = self
         if self._deadline != inf:
             self._set_timer(host)
-        if self.cancel_called:
+        if self.called:
             _tell_of(self, task)
 
     def _check_innermost(self) -> Task:
@@ -157,11 +159,18 @@ class CancelScope(Scope):
         if self.task is None:
             raise RuntimeError("this CancelScope is not entered")
         if task is not self.task or task.scope is not self:
+            if task is self.task and self._is_around(task.scope):
+                self._leave_tree(task)  # with those inside it, lest a deadline of theirs meets the task later
             raise RuntimeError(
                 "a CancelScope was left in another task than it was entered in, or before a scope inside it; "
                 "a scope that spans a yield in an async generator or a fixture can do that"
             )
         return task
+
+    def _is_around(self, inner: Scope | None) -> bool:
+        while inner is not None and inner is not self:
+            inner = inner.parent
+        return inner is self
 
     def _leave_tree(self, task: Task) -> None:
         parent = self.parent
@@ -193,7 +202,7 @@ class CancelScope(Scope):
     def _enter_native(self, native: NativeScope) -> None:
         self._native = native
         native.__enter__()
-        if self.cancel_called:
+        if self.called:
             native.cancel(None)
 
     def _leave_native(
@@ -209,7 +218,7 @@ class CancelScope(Scope):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.cancel_called or self._deadline == inf:
+        if self.called or self._deadline == inf:
             return
         if self._deadline <= host.now():
             self._expire()
@@ -218,7 +227,7 @@ class CancelScope(Scope):
 
     def _expire(self) -> None:
         self._timer = None
-        self.cancel_called = True
+        self.called = True
         refresh(self)
 
 
@@ -287,7 +296,7 @@ def current_effective_deadline() -> float:
     scope: Scope | None = task.scope
     earliest = inf
     while scope is not None:
-        if scope.cancel_called:
+        if scope.called:
             return -inf
         if isinstance(scope, CancelScope):
             earliest = min(earliest, scope.deadline)

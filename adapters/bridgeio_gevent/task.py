@@ -243,7 +243,7 @@ class TaskGreenlet(gevent.Greenlet):  # type: ignore[misc]
     def _maybe_kill_before_start(self, exception: Any) -> bool:
         """gevent asks this first, and a greenlet that was killed here never runs."""
         if self._coro is not None and self._is_kill(exception):
-            if not self._task.root.cancel_called:
+            if not self._task.root.called:
                 cancel(self._task.root)
                 self._killed_early = True  # it goes on with throw(), which must not tell the task twice
             return False

@@ -122,7 +122,7 @@ class _Run(Generic[T]):
         self._cancel_main()
 
     def _cancel_main(self) -> None:
-        if not self._root.cancel_called:
+        if not self._root.called:
             cancel(self._root)
 
     def _outcome(self) -> T:
@@ -132,7 +132,7 @@ class _Run(Generic[T]):
                 return self._result  # type: ignore[no-any-return]
             if isinstance(error, Cancelled) and self._interrupted:
                 raise KeyboardInterrupt from error
-            if isinstance(error, Cancelled) and self._root.cancel_called:
+            if isinstance(error, Cancelled) and self._root.called:
                 how = "crash()" if self._crashed else "stop()"
                 raise RuntimeError(f"the reactor was left with {how} before the function had ended") from error
             raise error

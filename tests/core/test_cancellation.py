@@ -7,7 +7,7 @@ from fake_host import FakeTask
 
 
 def cancel(scope: Scope) -> None:
-    scope.cancel_called = True
+    scope.called = True
     refresh(scope)
 
 

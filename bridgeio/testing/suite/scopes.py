@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 import bridgeio
@@ -27,6 +29,49 @@ async def test_a_shielded_fail_after_is_an_error() -> None:
     """In a cancelled scope, too, a shielded ``fail_after`` says that its time is over."""
     with bridgeio.CancelScope() as outer:
         outer.cancel()
-        with pytest.raises(TimeoutError):
-            with bridgeio.fail_after(0.01, shield=True):
-                await bridgeio.sleep_forever()
+        with pytest.raises(TimeoutError), bridgeio.fail_after(0.01, shield=True):
+            await bridgeio.sleep_forever()
+
+
+async def test_a_passed_deadline_can_be_seen_inside() -> None:
+    """``cancel_called`` tells of a deadline that has passed while the block is still being left."""
+    seen: list[bool] = []
+    with bridgeio.move_on_after(0.01) as scope:
+        seen.append(scope.cancel_called)
+        try:
+            await bridgeio.sleep_forever()
+        finally:
+            seen.append(scope.cancel_called)
+    assert seen == [False, True]
+
+
+async def test_a_cancel_after_the_deadline_changes_nothing() -> None:
+    """``fail_after`` whose deadline has passed is a `TimeoutError`, whoever cancels it then."""
+    with pytest.raises(TimeoutError), bridgeio.fail_after(0.01) as scope:
+        try:
+            await bridgeio.sleep_forever()
+        finally:
+            scope.cancel()
+
+
+async def test_a_deadline_set_after_the_block_does_nothing() -> None:
+    """A scope that has been left is cancelled by nothing any more."""
+    with bridgeio.CancelScope() as scope:
+        await bridgeio.sleep(0)
+    scope.deadline = bridgeio.current_time() - 1
+    await bridgeio.sleep(0.001)
+    assert not scope.cancel_called
+
+
+async def test_scopes_left_out_of_order_do_not_haunt_the_task() -> None:
+    """It is an error that says so, and neither scope is still around the task after it."""
+    outer, inner = bridgeio.CancelScope(), bridgeio.CancelScope()
+    outer.__enter__()
+    inner.__enter__()
+    with pytest.raises(RuntimeError):
+        outer.__exit__(None, None, None)
+    with suppress(RuntimeError):  # Trio has told all by then
+        inner.__exit__(None, None, None)
+    outer.cancel()
+    inner.cancel()
+    await bridgeio.sleep(0.001)
