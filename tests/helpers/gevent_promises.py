@@ -412,23 +412,23 @@ def a_timeout_passes_as_itself() -> None:
 
 @promise
 def a_scope_does_not_swallow_a_kill() -> None:
-    """A cancelled scope absorbs its own cancellation, and lets a kill in the same wait through."""
+    """A cancelled scope absorbs its own cancellation, and lets a kill that comes in the cleanup through."""
 
-    def victim() -> str:
-        async def task() -> str:
-            with bridgeio.CancelScope() as scope:
-                scopes.append(scope)
-                await bridgeio.sleep_forever()
-            return "swallowed"
+    async def task() -> str:
+        with bridgeio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await bridgeio.sleep(0)
+            finally:
+                cleaning.append(None)
+                gevent.sleep(60)
+        return "swallowed"
 
-        return blocking(task)()
-
-    scopes: list[bridgeio.CancelScope] = []
-    one = gevent.spawn(victim)
-    natively_until(lambda: scopes)
-    one.kill(block=False)
-    gevent.get_hub().loop.run_callback(scopes[0].cancel)
-    assert type(one.get()) is GreenletExit
+    cleaning: list[None] = []
+    one = gevent.spawn(blocking(task))
+    natively_until(lambda: cleaning)
+    one.kill()
+    assert type(one.get()) is GreenletExit, one.get()
 
 
 @promise
@@ -515,11 +515,16 @@ def a_stray_switch_confuses_nobody() -> None:
 def a_scope_ends_a_native_wait_once() -> None:
     """A task in a gevent call gets its cancel there, once: its cleanup may block in gevent calls again."""
 
+    def cancel_twice(scope: bridgeio.CancelScope) -> None:
+        scope.cancel()
+        scope.cancel()
+
     async def main() -> None:
         one, other = gevent.socket.socketpair()
         for wait in (partial(gevent.sleep, 60), gevent.event.Event().wait, partial(one.recv, 1)):
             cleaned = 0
-            with bridgeio.move_on_after(0.01) as scope:
+            with bridgeio.CancelScope() as scope:
+                gevent.spawn_later(0.01, cancel_twice, scope)
                 try:
                     wait()
                 finally:
