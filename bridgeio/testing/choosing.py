@@ -9,7 +9,7 @@ import pytest
 
 from bridgeio.registry import adapter, available_backends, is_installed, known_backends
 
-__all__ = ["absent_backends", "chosen_backends", "is_patched", "options_for", "patch_if_asked"]
+__all__ = ["PATCHED", "REACTOR", "absent_backends", "chosen_backends", "is_patched", "options_for", "patch_if_asked"]
 
 PATCHED = "BRIDGEIO_PATCHED"
 REACTOR = "BRIDGEIO_REACTOR"

@@ -8,8 +8,9 @@ from __future__ import annotations
 import errno
 import importlib.util
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ import bridgeio
 from bridgeio import registry
 from bridgeio.testing.peers import Peer, RawListener, peer_stream, peers_of
 from bridgeio.testing.resources import unchanged, until
+from bridgeio.unpatched import original
 
 pytestmark = pytest.mark.bridgeio
 
@@ -58,15 +60,33 @@ async def _use_nothing() -> None:
     await bridgeio.sleep(0)
 
 
-def test_a_call_outside_any_backend() -> None:
-    """Where no framework runs, bridgeio's functions are NoBackendError, and say what to do."""
-    for call in (bridgeio.current_backend, bridgeio.current_time, bridgeio.get_cancelled_exc_class):
-        with pytest.raises(bridgeio.NoBackendError, match=r"bridgeio\.run"):
-            call()
-    for function in (_use_nothing, bridgeio.sleep_forever, bridgeio.Event().wait):
-        coro = function()
-        with pytest.raises(bridgeio.NoBackendError):
-            coro.send(None)
+async def test_a_call_outside_any_backend() -> None:
+    """Where no framework runs, bridgeio's functions are NoBackendError, and say what to do.
+
+    Asked in a new thread beside a run: after gevent's patching even the main program is gevent's.
+    """
+    said: list[str] = []
+    original("_thread", "start_new_thread")(_call_everything, (said,))
+    await until(lambda: said and said[-1] == "end")
+    assert len(said) == 7
+    assert all("bridgeio.run" in words for words in said[:-1])
+
+
+def _call_everything(said: list[str]) -> None:
+    try:
+        for call in (bridgeio.current_backend, bridgeio.current_time, bridgeio.get_cancelled_exc_class):
+            said.append(_refusal(call))
+        for function in (_use_nothing, bridgeio.sleep_forever, bridgeio.Event().wait):
+            said.append(_refusal(partial(function().send, None)))
+    finally:
+        said.append("end")
+
+
+def _refusal(call: Callable[[], object]) -> str:
+    try:
+        return f"it was not refused: {call()!r}"
+    except bridgeio.NoBackendError as error:
+        return str(error)
 
 
 @pytest.mark.parametrize("handler", [None, "handler", print, lambda reader, writer: None])
