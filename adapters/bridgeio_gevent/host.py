@@ -253,14 +253,15 @@ class GeventHost(Host):
             self._calls.popleft()()
 
     def _report(self, error: BaseException) -> None:
-        """As gevent reports what comes out of callbacks and greenlets: KeyboardInterrupt and SystemExit
-        are thrown into the main greenlet, GreenletExit is no error."""
+        """As gevent reports what comes out of callbacks and greenlets. KeyboardInterrupt and its like,
+        also those that a signal handler raises, are thrown into the main greenlet."""
         if isinstance(error, HubDestroyed):
             raise error
-        if isinstance(error, self.hub.SYSTEM_ERROR):
-            self.hub.handle_system_error(type(error), error, error.__traceback__)
+        kind, trace = type(error), error.__traceback__
+        if isinstance(error, (Exception, GreenletExit)):
+            self.hub.handle_error(self, kind, error, trace)
         else:
-            self.hub.handle_error(self, type(error), error, error.__traceback__)
+            self.hub.handle_system_error(kind, error, trace)
 
     def forget_poller(self) -> None:
         """In a forked child: the poller is closed, and a new one is made when somebody needs it."""
