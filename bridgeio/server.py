@@ -35,7 +35,7 @@ Bind = Callable[[], Coroutine[Any, Any, Sequence[tuple[socket.socket, str | None
 
 logger = logging.getLogger("bridgeio.server")
 
-_SERVER: contextvars.ContextVar[Server | None] = contextvars.ContextVar("bridgeio_server", default=None)
+_CONNECTION: contextvars.ContextVar[_Connection | None] = contextvars.ContextVar("bridgeio_connection", default=None)
 _OUT_OF_DESCRIPTORS_PAUSE = 0.1  # seconds; long enough that a connection may have ended
 
 
@@ -44,10 +44,10 @@ def current_server() -> Server:
 
     :raises RuntimeError: outside a handler.
     """
-    server = _SERVER.get()
-    if server is None:
+    connection = _CONNECTION.get()
+    if connection is None:
         raise RuntimeError("current_server() is for handlers: no server has started this task")
-    return server
+    return connection.server
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class DrainReport:
     """What became of the connections that were open when a server was told to close.
 
     :ivar finished: handlers that ended by themselves, within the grace.
-    :ivar cancelled: handlers that ended when they were cancelled.
+    :ivar cancelled: handlers that ended when they were cancelled, by the server or by a scope around it.
     :ivar failed: handlers that raised while draining.
     :ivar unresponsive: handlers that ignored their cancellation; their sockets were shut.
     :ivar seconds: how long it took.
@@ -70,11 +70,12 @@ class DrainReport:
 
 @dataclass(slots=True, eq=False)
 class _Connection:
+    server: Server
     source: SocketSource
     writer: Writer
     name: str
     scope: CancelScope
-    task: Task | None = None
+    finished: bool = False
     failed: bool = False
 
 
@@ -117,6 +118,9 @@ class Server:
         self._connection_ended = Event()
         self._closed = Event()
         self._report: DrainReport | None = None
+        self._counted: set[_Connection] = set()  # of which the report tells
+        self._drain_over: Event | None = None  # while a task is at it
+        self._patience: CancelScope | None = None
         for listener, scope in zip(listeners, self._accepting, strict=True):
             group.start_soon(self._accept, listener, scope, name=f"accept on {show_address(listener.address)}")
 
@@ -145,31 +149,52 @@ class Server:
         most ``grace`` seconds for the handlers, cancels the rest, and shuts the sockets of those
         that ignore it. Returns within five seconds of the cancel.
 
-        Called again, or by another task, it returns the first call's report. A handler that calls
-        it is not waited for. A cancel gives up the wait; the server goes on closing when its block
-        is left.
+        Called again, or by another task, it returns the first call's report; a shorter ``grace``
+        then counts. A handler that calls it is not waited for. A cancel gives up the wait; the
+        server goes on closing when somebody else is closing it, too, or its block is left.
         """
-        if self.closing.is_set() and self._report is None:
-            await self._closed.wait()
-        if self._report is None:
-            self._report = await self._drain(self._options.grace if grace is None else grace)
-            self._closed.set()
+        task = current_task()
+        if task.scope.cancelled:
+            await task.checkpoint_if_cancelled()
+        if self._patience is not None and grace is not None:
+            self._patience.deadline = min(self._patience.deadline, current_time() + grace)
+        while self._report is None:
+            if self._drain_over is None:
+                await self._close(self._options.grace if grace is None else grace)
+            else:
+                await self._drain_over.wait()  # it may be given up: then it is this task's
         return self._report
 
-    async def _drain(self, grace: float) -> DrainReport:
-        start = current_time()
+    async def _close(self, grace: float) -> None:
         self._stop_accepting()
         self.closing.set()
-        caller = current_task()
-        draining = {connection for connection in self._connections if connection.task is not caller}
-        with move_on_after(grace):
+        self._counted = self._connections - {_CONNECTION.get()}
+        self._drain_over = over = Event()
+        try:
+            self._report = await self._drain(self._counted, grace)
+            self._closed.set()
+        finally:
+            self._drain_over = None
+            over.set()
+
+    async def close_rest(self) -> None:
+        """Ends the handlers that were not waited for because they called `close`, and have stayed."""
+        rest = self._connections - self._counted
+        if rest:
+            await self._drain(rest, self._options.grace)
+
+    async def _drain(self, draining: set[_Connection], grace: float) -> DrainReport:
+        start = current_time()
+        with move_on_after(grace) as self._patience:
             await self._wait_for(draining)
+        self._patience = None
         late = draining & self._connections
         deaf = await self._cancel(late)
-        failed = {connection for connection in draining if connection.failed}
+        failed = {connection for connection in draining - deaf if connection.failed}
+        finished = {connection for connection in draining - late - failed if connection.finished}
         return DrainReport(
-            finished=len(draining - late - failed),
-            cancelled=len(late - deaf - failed),
+            finished=len(finished),
+            cancelled=len(draining - finished - failed - deaf),
             failed=len(failed),
             unresponsive=len(deaf),
             seconds=current_time() - start,
@@ -190,7 +215,7 @@ class Server:
         return deaf
 
     async def _wait_for(self, connections: set[_Connection]) -> None:
-        while connections & self._connections:
+        while not connections.isdisjoint(self._connections):
             await self._connection_ended.wait()
 
     def _stop_accepting(self) -> None:
@@ -203,18 +228,23 @@ class Server:
 
     async def _accept(self, listener: Listener, scope: CancelScope) -> None:
         with scope:
-            task = current_task()
-            while True:
-                if task.scope.cancelled:  # also before the first accept: the listener may be closed by then
-                    await task.checkpoint_if_cancelled()
-                if self._is_full():
-                    listener.pause()
-                    await self._connection_ended.wait()
-                elif not await self._accept_next(listener):
-                    await listener.wait(task)
-                task.budget -= 1
-                if task.budget <= 0:
-                    await task.give_way()
+            try:
+                await self._accept_all(listener, current_task())
+            finally:
+                listener.pause()  # a connection that nobody takes would have the poller called all the time
+
+    async def _accept_all(self, listener: Listener, task: Task) -> None:
+        while True:
+            if task.scope.cancelled:  # also before the first accept: the listener may be closed by then
+                await task.checkpoint_if_cancelled()
+            if self._is_full():
+                listener.pause()
+                await self._connection_ended.wait()
+            elif not await self._accept_next(listener):
+                await listener.wait(task)
+            task.budget -= 1
+            if task.budget <= 0:
+                await task.give_way()
 
     async def _accept_next(self, listener: Listener) -> bool:
         try:
@@ -242,7 +272,7 @@ class Server:
             return
         reader, writer = stream_over(source, self._options.limit, self._options.write_limit)
         name = f"{name_of(self._options.handler)} for {show_address(peer)}"
-        connection = _Connection(source, writer, name, CancelScope())
+        connection = _Connection(self, source, writer, name, CancelScope())
         self._connections.add(connection)
         try:
             self._group.start_soon(self._handle, connection, reader, name=name)
@@ -252,14 +282,14 @@ class Server:
             writer.abort()
 
     async def _handle(self, connection: _Connection, reader: Reader) -> None:
-        connection.task = current_task()
         writer = connection.writer
-        _SERVER.set(self)
+        _CONNECTION.set(connection)
         try:
             with connection.scope:
                 await self._options.handler(reader, writer)
                 writer.close()
                 await writer.wait_closed()
+                connection.finished = True
         except Exception as error:
             connection.failed = True
             self._report_error(error, connection.source.peer)
@@ -298,7 +328,10 @@ class Serving:
         self._server: Server | None = None
 
     async def __aenter__(self) -> Server:
-        host = current_task().host
+        task = current_task()
+        if task.scope.cancelled:
+            await task.checkpoint_if_cancelled()
+        host = task.host
         sockets = await self._bind()
         try:
             await self._group.__aenter__()
@@ -317,6 +350,7 @@ class Serving:
         assert self._server is not None
         with CancelScope(shield=True):
             await self._server.close()
+            await self._server.close_rest()
         if isinstance(error, Exception):
             await self._group.__aexit__(None, None, None)
             return False

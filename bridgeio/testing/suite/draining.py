@@ -253,4 +253,86 @@ async def test_max_connections_while_draining() -> None:
             assert report.cancelled == most == 2
 
 
+async def test_a_close_that_was_given_up_is_gone_on_with() -> None:
+    """Whoever else closes the server takes over, and so does the end of the block; nobody waits for ever."""
+    reports: list[bridgeio.DrainReport] = []
+
+    async def close(server: bridgeio.Server) -> None:
+        reports.append(await server.close(grace=0.01))
+
+    async with bridgeio.serve(_wait_for_the_peer, "127.0.0.1") as server, bridgeio.create_task_group() as group:
+        with Peer.connect(server.addresses[0]):
+            await until(lambda: server.connections == 1)
+            with bridgeio.CancelScope() as scope:
+                group.start_soon(_cancel_when, server.closing, scope)
+                await server.close(grace=1000)
+            assert scope.cancelled_caught
+            assert server.connections == 1
+            group.start_soon(close, server)
+            await server.serve_forever()
+    assert [report.cancelled for report in reports] == [1]
+
+
+async def test_the_block_goes_on_with_a_close_that_was_given_up() -> None:
+    """Leaving the block after that is an ordinary drain."""
+    async with bridgeio.serve(_wait_for_the_peer, "127.0.0.1", grace=0.01) as server:
+        with Peer.connect(server.addresses[0]) as peer:
+            await until(lambda: server.connections == 1)
+            async with bridgeio.create_task_group() as group:
+                with bridgeio.CancelScope() as scope:
+                    group.start_soon(_cancel_when, server.closing, scope)
+                    await server.close(grace=1000)
+            peer.close()
+    assert server.connections == 0
+
+
+async def test_a_later_close_may_have_less_patience() -> None:
+    """A second ``close`` with a shorter grace shortens the first one's."""
+    reports: list[bridgeio.DrainReport] = []
+
+    async def close(server: bridgeio.Server) -> None:
+        reports.append(await server.close(grace=1000))
+
+    async with bridgeio.serve(_wait_for_the_peer, "127.0.0.1") as server, bridgeio.create_task_group() as group:
+        with Peer.connect(server.addresses[0]):
+            await until(lambda: server.connections == 1)
+            group.start_soon(close, server)
+            await server.closing.wait()
+            reports.append(await server.close(grace=0))
+    assert [report.cancelled for report in reports] == [1, 1]
+
+
+async def test_handlers_that_a_scope_around_the_server_cancels() -> None:
+    """They did not finish by themselves, and the report does not say so."""
+    with bridgeio.CancelScope() as around:
+        async with bridgeio.serve(_wait_for_the_peer, "127.0.0.1") as server:
+            with Peer.connect(server.addresses[0]):
+                await until(lambda: server.connections == 1)
+                around.cancel()
+                with bridgeio.CancelScope(shield=True):
+                    report = await server.close()
+    assert (report.finished, report.cancelled, report.failed, report.unresponsive) == (0, 1, 0, 0)
+
+
+async def test_a_handler_that_closed_its_server_and_stays() -> None:
+    """``close`` does not wait for the handler that calls it, nor for what that has started; the block
+    cancels it after the grace, too."""
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(bridgeio.current_server().close)
+        await bridgeio.sleep_forever()
+
+    async with bridgeio.serve(handler, "127.0.0.1", grace=0.01) as server:
+        with Peer.connect(server.addresses[0]) as peer:
+            await server.serve_forever()
+            peer.close()
+    assert server.connections == 0
+
+
+async def _cancel_when(event: bridgeio.Event, scope: bridgeio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
 __all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import bridgeio
+from bridgeio.registry import current_task
 from bridgeio.testing.peers import FAMILIES, Peer, RawListener, free_address, has_ipv6, open_to, peers_of, raw_socket
 from bridgeio.testing.resources import until
 
@@ -308,6 +309,30 @@ async def test_the_mode_of_a_unix_socket(socket_folder: Path) -> None:
     """``mode`` sets the permissions of the socket file."""
     async with bridgeio.serve_unix(_echo, socket_folder / "s", mode=0o600):
         assert stat.S_IMODE(os.stat(socket_folder / "s").st_mode) == 0o600
+
+
+async def test_a_cancelled_task_listens_on_nothing(socket_folder: Path) -> None:
+    """Serving in a cancelled scope raises before it takes anything: no socket file is left."""
+    path = socket_folder / "server"
+    with bridgeio.CancelScope() as scope:
+        scope.cancel()
+        async with bridgeio.serve_unix(_echo, path):
+            raise AssertionError("entered")
+    assert not path.exists()
+
+
+async def test_a_server_that_is_cancelled_and_stays_open_rests() -> None:
+    """While a shield holds up the end of a cancelled server, a connection that nobody takes keeps nobody busy."""
+    with bridgeio.CancelScope() as around:
+        async with bridgeio.serve(_echo, "127.0.0.1") as server:
+            with bridgeio.CancelScope(shield=True):
+                poller = current_task().host.poller()
+                around.cancel()
+                await bridgeio.sleep(0.01)
+                with Peer.connect(server.addresses[0]):
+                    before = poller.dispatches
+                    await bridgeio.sleep(0.05)
+                    assert poller.dispatches - before < 10
 
 
 @pytest.mark.parametrize("limit", [0, -1])
