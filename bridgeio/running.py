@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from bridgeio.groups import as_coroutine
 from bridgeio.registry import backend as load_backend
 from bridgeio.registry import current_host
 from bridgeio.scopes import CancelScope
-from bridgeio.server import Handler, Server, serve
+from bridgeio.server import Handler, Server, serve, serve_unix
 from bridgeio.signals import signals_call
 from bridgeio.streams import flush_lingering
 
@@ -68,6 +69,7 @@ def run_server(
     host: str | None = None,
     port: int = 0,
     *,
+    path: str | os.PathLike[str] | None = None,
     backend: str = "asyncio",
     backend_options: Mapping[str, object] | None = None,
     on_started: Callable[[Server], object] | None = None,
@@ -77,12 +79,20 @@ def run_server(
 
     A second signal cancels the handlers at once; a third has its usual effect.
 
+    :param path: a UNIX socket to listen on, instead of host and port.
     :param on_started: called with the `Server` as soon as it listens.
-    :param serve_options: as for `serve`.
+    :param serve_options: as for `serve`, or with a path for `serve_unix`.
+    :raises ValueError: for a path and a host or port.
     """
+    if path is not None and (host is not None or port):
+        raise ValueError("run_server() takes either path or host and port, not both")
 
     async def main() -> None:
-        await serve_until_signal(serve(handler, host, port, **serve_options), on_started)
+        if path is None:
+            serving = serve(handler, host, port, **serve_options)
+        else:
+            serving = serve_unix(handler, path, **serve_options)
+        await serve_until_signal(serving, on_started)
 
     run(main, backend=backend, backend_options=backend_options)
 
