@@ -1,0 +1,45 @@
+"""One echo server for each backend, in a process of its own, for all the peers that want to talk to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from programs import EXAMPLES, Listening, listening, python
+
+Servers = Callable[[Path | str, tuple[str, ...]], Listening]
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Starts each server once for the session, when the first test asks for it."""
+    started: dict[tuple[Path | str, tuple[str, ...]], Listening] = {}
+    with ExitStack() as stack:
+
+        def server(script: Path | str, arguments: tuple[str, ...]) -> Listening:
+            key = (script, arguments)
+            if key not in started:
+                started[key] = stack.enter_context(listening(python(script, *arguments)))
+            return started[key]
+
+        yield server
+
+
+@pytest.fixture
+def echo_port(servers: Servers, backend: str) -> int:
+    """The port of `examples/echo_streams.py` on this test's backend."""
+    return servers(EXAMPLES / "echo_streams.py", ("--backend", backend)).port
+
+
+@pytest.fixture(scope="session")
+def sockets_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("s")
+
+
+@pytest.fixture
+def echo_path(servers: Servers, backend: str, sockets_folder: Path) -> str:
+    """The path of `examples/echo_unix.py` on this test's backend."""
+    return servers(EXAMPLES / "echo_unix.py", (str(sockets_folder / backend), "--backend", backend)).where
