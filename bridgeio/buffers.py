@@ -8,10 +8,23 @@ Rule 2: a search that failed is not repeated over the same bytes.
 from __future__ import annotations
 
 from collections import deque
+from typing import Protocol
 
-__all__ = ["Bytes", "ReceiveBuffer", "SendBuffer"]
+__all__ = ["Bytes", "Receive", "ReceiveBuffer", "Send", "SendBuffer"]
 
 Bytes = bytes | bytearray | memoryview
+
+
+class Receive(Protocol):
+    """`socket.recv`, or what behaves like it. (A plain ``Callable`` in a slot is a method to pyright.)"""
+
+    def __call__(self, most: int, /) -> bytes: ...
+
+
+class Send(Protocol):
+    """`socket.send`, or what behaves like it."""
+
+    def __call__(self, data: Bytes, /) -> int: ...
 
 
 class ReceiveBuffer:

@@ -17,7 +17,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any
 
-from bridgeio.buffers import Bytes
+from bridgeio.buffers import Receive, Send
 from bridgeio.contract import Host, Task
 from bridgeio.errors import StreamClosedError, show_address
 from bridgeio.poller import ERROR, FINAL, HANGUP, READ, URGENT, WRITE
@@ -41,6 +41,9 @@ class SocketSource:
     """
 
     level_triggered = False
+
+    recv: Receive
+    send: Send
 
     __slots__ = (
         "__weakref__",
@@ -80,8 +83,8 @@ class SocketSource:
         self.writer: Task | None = None
         self.on_writable: Callable[[], None] | None = None
         self.on_closed: Callable[[], None] | None = None
-        self.recv: Callable[[int], bytes] = sock.recv
-        self.send: Callable[[Bytes], int] = sock.send
+        self.recv = sock.recv
+        self.send = sock.send
         self.poller = poller = host.poller()
         self._arms_each_wait = poller.arms_each_wait
         self._abort_read: Callable[[], bool] = self._forget_reader
