@@ -37,8 +37,8 @@ class Client(Protocol):
 
 async def main(reactor: object, port: str) -> None:
     client = Client()
-    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", int(port))  # type: ignore[no-untyped-call]
-    await connectProtocol(endpoint, client)
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", int(port))
+    await connectProtocol(endpoint, client)  # type: ignore[no-untyped-call]
     await client.ended
 
 
