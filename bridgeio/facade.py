@@ -105,5 +105,9 @@ async def _result_of(method: Callable[..., Awaitable[T]], *args: object) -> T:
 
 
 def _block(coro: Coroutine[Any, Any, T]) -> T:
-    around = surrounding_backend()
-    return (around if around is not None else backend("threads")).block(coro)
+    try:
+        chosen = surrounding_backend() or backend("threads")
+    except BaseException:  # no such backend here: Python would complain about the coroutine, too
+        coro.close()
+        raise
+    return chosen.block(coro)
