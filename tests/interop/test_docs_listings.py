@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 import bridgeio
-from bridgeio.testing import until
 from bridgeio.testing.peers import Peer
 from checkout import ROOT
 from needs import absent
@@ -45,20 +44,6 @@ def test_the_first_program_of_the_readme_serves_and_drains(backend: str, tmp_pat
         process.send_signal(signal.SIGINT)
         _, complaints = process.communicate(timeout=30)
     assert (process.returncode, complaints) == (0, "")
-
-
-@pytest.mark.bridgeio
-async def test_the_unix_server(tmp_path: Path) -> None:
-    """The tutorial's server on a UNIX socket is the same coroutine."""
-    path = tmp_path / "socket"
-    async with bridgeio.create_task_group() as group:
-        group.start_soon(listing("unix").main, str(path))
-        await until(path.exists)
-        reader, writer = await bridgeio.open_unix_connection(path)
-        async with writer:
-            writer.write(b"hello\n")
-            assert await reader.readline() == b"hello\n"
-        group.cancel_scope.cancel()
 
 
 @pytest.mark.bridgeio
@@ -124,10 +109,7 @@ async def test_the_polite_server() -> None:
 
 
 INSIDE = {
-    "asyncio": "b'HELLO\\n'",
-    "trio": "b'HELLO\\n'",
     "tornado": "b'HELLO\\n'",
-    "twisted": "b'HELLO\\n'",
     "gevent": "b'BLOCKING\\n'\nb'SPAWNED\\n'",
 }
 
@@ -171,18 +153,14 @@ def first_program() -> str:
 
 
 def listing(name: str) -> Any:
-    """A listing as a module; what it takes from its neighbours is found."""
+    """A listing as a module."""
     if name in _LISTINGS:
         return _LISTINGS[name]
     spec = importlib.util.spec_from_file_location(name, LISTINGS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(LISTINGS))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(LISTINGS))
+    spec.loader.exec_module(module)
     return _LISTINGS.setdefault(name, module)
 
 
