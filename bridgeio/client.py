@@ -48,6 +48,7 @@ async def open_connection(
     :param resolver: asked instead of the name service: an async function of host, port, family and
         flags that returns what `socket.getaddrinfo` does.
     :raises socket.gaierror: if the name does not resolve.
+    :raises ValueError: for a port above 65535 or below 0.
     :raises ConnectError: if no address answers, with each one's error in ``.errors``.
     """
     task = current_task()
@@ -77,15 +78,23 @@ async def open_unix_connection(path: str | bytes | os.PathLike[Any], *, limit: i
     sock = new_socket(socket.AF_UNIX)
     try:
         pause = 0.001
-        while (code := sock.connect_ex(address)) in _IN_PROGRESS:  # the kernel's "try again": no event will come
+        while (code := _connect(sock, address)) in _IN_PROGRESS:  # the kernel's "try again": no event will come
             await sleep(pause)
             pause = min(pause * 2, 0.1)
         if code:
-            raise describe(OSError(code, os.strerror(code)), "connect to", address)
+            error = OSError(code, os.strerror(code))
+            raise describe(error, "connect to", address) from error
         return stream_over(SocketSource(task.host, sock, address), limit)
     except BaseException:
         sock.close()
         raise
+
+
+def _connect(sock: socket.socket, address: Any) -> int:
+    try:
+        return sock.connect_ex(address)
+    except OSError as error:  # Python's own, for a path that is too long: it knows no number for that
+        raise describe(error, "connect to", address) from error
 
 
 def interleave(addresses: list[AddressInfo]) -> list[AddressInfo]:
@@ -107,6 +116,7 @@ class _Race:
         self._local = local
         self._delay = delay
         self._connecting: list[SocketSource] = []
+        self._newest: SocketSource | None = None
 
     async def run(self) -> SocketSource | None:
         winner: SocketSource | None = None
@@ -125,7 +135,7 @@ class _Race:
 
     def _start(self, info: AddressInfo) -> None:
         family, kind, proto, _, address = info
-        sock = None
+        sock = self._newest = None
         try:
             sock = new_socket(family, kind, proto)
             self._bind(sock)
@@ -133,7 +143,8 @@ class _Race:
             code = sock.connect_ex(address)
             if code and code not in _IN_PROGRESS:
                 raise OSError(code, os.strerror(code))
-            self._connecting.append(SocketSource(self._task.host, sock, address))
+            self._newest = SocketSource(self._task.host, sock, address)
+            self._connecting.append(self._newest)
         except OSError as error:
             self._failed(address, error)
             if sock is not None:
@@ -149,9 +160,10 @@ class _Race:
         raise OSError(errno.EADDRNOTAVAIL, "local_addr has no address of this family")
 
     async def _wait(self, until: float) -> SocketSource | None:
-        """Until one has won, or all that were started have failed, or the time is over."""
+        """Until one has won, or the time is over. If others are left to try, until the newest has
+        failed, else until all have."""
         host = self._task.host
-        while self._connecting and until > host.now():
+        while self._connecting and (until == inf or (self._newest in self._connecting and until > host.now())):
             if self._task.scope.cancelled:  # since it was woken: no second wake-up will come
                 await self._task.checkpoint_if_cancelled()
             timer = host.timers.add(until, self._task.wake) if until != inf else None

@@ -6,10 +6,10 @@ and the task's next step wakes nobody: the task has to see it before it parks on
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any, Protocol
 
-from bridgeio.buffers import ReceiveBuffer
+from bridgeio.buffers import Receive, ReceiveBuffer
 from bridgeio.contract import Task, get_current
 from bridgeio.errors import BusyError, IncompleteReadError, LimitOverrunError, StreamClosedError, describe, show_address
 from bridgeio.limits import CHUNK_MAX, CHUNK_MIN, LIMIT, RECEIVE_MAX
@@ -28,7 +28,7 @@ class ByteSource(Protocol):
     :ivar exhaust: whether a short ``recv`` means nothing, so that it is to be tried until it raises.
     """
 
-    recv: Callable[[int], bytes]
+    recv: Receive
     readable: bool
     exhaust: bool
     peer: object
@@ -250,7 +250,6 @@ class Reader:
         try:
             while data := await self._receive(task, self._chunk):
                 parts.append(data)
-                await self._spend(task)
         except BaseException:
             for part in parts:
                 self._buffer.append(part)
@@ -258,16 +257,19 @@ class Reader:
         return b"".join(parts)
 
     async def _receive(self, task: Task, most: int) -> bytes:
-        """What the source has next; ``b""`` at the end."""
+        """What the source has next; ``b""`` at the end.
+
+        It gives way inside: what this read holds by then comes before all that another could get.
+        """
         self._reading = True
         try:
             while not self._source.readable or (data := self._receive_now(most)) is None:
                 if task.scope.cancelled:
                     await task.checkpoint_if_cancelled()
                 await self._source.wait_readable(task)
+            await self._spend(task)
         finally:
             self._reading = False
-        await self._spend(task)
         return data
 
     def _receive_now(self, most: int) -> bytes | None:
@@ -279,6 +281,8 @@ class Reader:
         except BlockingIOError:
             source.nothing_now()
             return None
+        except StreamClosedError:
+            raise
         except OSError as error:
             raise self._failed(error) from error
         if len(data) < most:
@@ -292,12 +296,11 @@ class Reader:
 
     def _failed(self, error: OSError) -> OSError:
         """What broke the stream is raised by this read and by every later one."""
-        if isinstance(error, StreamClosedError):
-            return error
         source = self._source
+        kind, arguments = type(error), error.args  # not the error, whose traceback holds this reader
 
         def raise_again(most: int) -> bytes:
-            raise describe(error, "read from", source.peer)
+            raise kind(*arguments)
 
         source.recv = raise_again
         return describe(error, "read from", source.peer)

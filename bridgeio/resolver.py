@@ -22,7 +22,10 @@ async def resolve(
 
     :param resolver: asked with host, port, family and flags, instead of the backend's own.
     :raises socket.gaierror: with the name in its message.
+    :raises ValueError: for a port that cannot be; ``getaddrinfo`` would take another one for it.
     """
+    if isinstance(port, int) and not 0 <= port <= 65535:
+        raise ValueError(f"a port is a number from 0 to 65535, not {port} (for host {host!r})")
     try:
         with contextlib.suppress(socket.gaierror):
             return getaddrinfo(host, port, 0, flags | socket.AI_NUMERICHOST)

@@ -15,6 +15,7 @@ from bridgeio.registry import current_host
 from bridgeio.resolver import Resolver
 from bridgeio.testing.peers import RawListener, free_address, has_ipv6, open_to, raw_socket
 from bridgeio.testing.resources import unchanged, until
+from bridgeio.timers import Timer
 from bridgeio.unpatched import original
 
 LONG = 1000.0  # seconds that no test waits for
@@ -30,6 +31,10 @@ def _resolver(*addresses: Any) -> Resolver:
         return [(kinds[len(address)], socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address) for address in addresses]
 
     return resolve
+
+
+async def _leave(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+    writer.close()
 
 
 def _nobody() -> tuple[str, int]:
@@ -100,6 +105,35 @@ async def test_the_second_address_when_the_first_refuses() -> None:
         assert writer.get_extra_info("peername") == good.address
         (await good.accept()).close()
         writer.close()
+
+
+async def test_a_refusal_holds_up_nobody_while_an_older_attempt_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next attempt begins when the newest has failed, though an older one is still under way."""
+    delays: list[float] = []
+    timers = current_host().timers
+    add = timers.add
+
+    def count(when: float, callback: Callable[[], object]) -> Timer:
+        delays.append(when)
+        return add(when, callback)
+
+    with RawListener(backlog=0) as silent, RawListener() as good:
+        await silent.fill_queue()
+        monkeypatch.setattr(timers, "add", count)
+        resolver = _resolver(silent.address, _nobody(), good.address)
+        _, writer = await bridgeio.open_connection("bridge.test", 1, resolver=resolver, happy_eyeballs_delay=0.01)
+        writer.abort()
+    assert len(delays) == 2  # the silent one's, and the other's that did not pass
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 65536 + 80])
+async def test_a_port_that_cannot_be(port: int) -> None:
+    """It is refused, and not taken modulo 65536 as the system's resolver does."""
+    with pytest.raises(ValueError, match=str(port)):
+        await bridgeio.open_connection("127.0.0.1", port)
+    with pytest.raises(ValueError, match=str(port)):
+        async with bridgeio.serve(_leave, "127.0.0.1", port):
+            raise AssertionError("entered")
 
 
 async def test_the_first_address_may_still_win() -> None:
@@ -282,6 +316,8 @@ async def test_unix_errors(socket_folder: Path) -> None:
     async with unchanged():
         with pytest.raises(FileNotFoundError, match="nothing"):
             await bridgeio.open_unix_connection(socket_folder / "nothing")
+        with pytest.raises(OSError, match=r"connect to .*too-long"):
+            await bridgeio.open_unix_connection(socket_folder / ("too-long" * 20))
         with raw_socket(socket.AF_UNIX) as dead:
             dead.bind(str(socket_folder / "dead"))
         with pytest.raises(ConnectionRefusedError, match="dead"):

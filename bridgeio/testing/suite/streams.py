@@ -9,6 +9,7 @@ import pytest
 
 import bridgeio
 from bridgeio.buffers import ReceiveBuffer
+from bridgeio.registry import current_task
 from bridgeio.testing.peers import FAMILIES, Peer, free_address, peer_stream
 from bridgeio.testing.resources import until
 
@@ -276,6 +277,29 @@ async def test_a_second_reader_is_refused() -> None:
         assert got == [b"first\n"]
 
 
+async def test_a_second_reader_is_refused_while_the_first_gives_way() -> None:
+    """Also when a read that has taken some of its bytes lets others run: they must not get what comes after."""
+    async with peer_stream() as (reader, _, peer):
+        peer.send(b"first")
+        await reader.readexactly(5)  # a full receive: the next one is tried at once
+        begun = bridgeio.Event()
+        whole: list[bytes] = []
+
+        async def read_whole() -> None:
+            begun.set()
+            current_task().budget = 1  # gives way after the first receive
+            whole.append(await reader.readexactly(10))
+
+        async with bridgeio.create_task_group() as group:
+            peer.send(b"hello")
+            group.start_soon(read_whole)
+            await begun.wait()
+            with pytest.raises(bridgeio.BusyError):
+                await reader.read(5)
+            peer.send(b"world")
+        assert whole == [b"helloworld"]
+
+
 async def test_one_task_reads_while_another_writes() -> None:
     """Both directions of a stream work at once: an echo of megabytes that neither side buffers."""
     payload = bytes(range(256)) * (8 * MEGABYTE // 256)
@@ -347,8 +371,22 @@ async def test_reading_after_close() -> None:
     async with peer_stream() as (reader, writer, _peer):
         writer.close()
         for read in _every_read(reader):
-            with pytest.raises(bridgeio.StreamClosedError, match="closed by this side"):
+            with pytest.raises(bridgeio.StreamClosedError, match="closed by this side") as refusal:
                 await read()
+            assert refusal.value.__cause__ is None  # and above all not itself
+
+
+async def test_a_broken_stream_says_the_same_each_time() -> None:
+    """Every read after a reset raises it again, in the same words, with the system's error as the cause."""
+    async with peer_stream() as (reader, _, peer):
+        peer.reset()
+        told: list[str] = []
+        for _ in range(3):
+            with pytest.raises(ConnectionResetError) as failure:
+                await reader.read(1)
+            told.append(str(failure.value))
+            assert isinstance(failure.value.__cause__, ConnectionResetError)
+    assert told == [told[0]] * 3
 
 
 async def test_closing_ends_another_tasks_read() -> None:
