@@ -44,8 +44,7 @@ class ThreadsBackend(Backend):
         context = copy_context()
         context.run(CURRENT.set, task)
         try:
-            with interrupts_strike(host, task):
-                return _run_main(host, task, context, main)
+            return _run_main(host, task, context, main)
         finally:
             host.close()
 
@@ -96,7 +95,7 @@ class ThreadsBackend(Backend):
 
 
 def _run_main(host: ThreadsHost, task: ThreadTask, context: Context, main: Main[T]) -> T:
-    with host.entered(task):
+    with host.entered(task), interrupts_strike(host, task):
         try:
             result: T = context.run(_drive_main, main)
         finally:

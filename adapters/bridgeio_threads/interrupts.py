@@ -3,6 +3,9 @@
 Python raises KeyboardInterrupt between any two instructions of the main thread. In the user's code
 that is what everybody expects. In the middle of a step of ours it would leave the baton or a queue
 half changed, so there it is raised by the task's wait instead, this one or the next.
+
+A signal that comes just before a wait begins does not end it: Python's handler runs when the wait is
+over. So the interpreter is told to ring the bell of the main task, which then polls in every wait.
 """
 
 from __future__ import annotations
@@ -24,9 +27,8 @@ __all__ = ["interrupts_strike"]
 
 @contextlib.contextmanager
 def interrupts_strike(host: ThreadsHost, task: ThreadTask) -> Iterator[None]:
-    """Does nothing outside the main thread, and where the program handles SIGINT in its own way."""
-    in_main_thread = get_ident() == threading.main_thread().ident
-    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    """While the main task runs in the main thread. Does nothing in any other, which gets no signals."""
+    if get_ident() != threading.main_thread().ident:
         yield
         return
 
@@ -35,12 +37,16 @@ def interrupts_strike(host: ThreadsHost, task: ThreadTask) -> Iterator[None]:
             raise KeyboardInterrupt
         host.baton.call_soon(partial(task.strike, KeyboardInterrupt()))
 
-    signal.signal(signal.SIGINT, on_interrupt)
+    before = signal.set_wakeup_fd(task.parking.listen(), warn_on_full_buffer=False)
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else the program has its own way
+    if ours:
+        signal.signal(signal.SIGINT, on_interrupt)
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGINT) is on_interrupt:
+        if ours and signal.getsignal(signal.SIGINT) is on_interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.set_wakeup_fd(before)
 
 
 def _is_ours(frame: FrameType | None) -> bool:

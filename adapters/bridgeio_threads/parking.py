@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 from collections.abc import Sequence
 from math import ceil, inf
 from typing import Any
@@ -29,12 +30,16 @@ _LONGEST = 1 << 30  # milliseconds; poll takes an int, and who comes back early 
 
 
 class Bell:
-    """A descriptor that can be made readable: an eventfd, or a pipe where there is none."""
+    """A descriptor that can be made readable: an eventfd, or a pipe.
 
-    __slots__ = ("_reader", "_writer")
+    :ivar writer: the descriptor to ring with.
+    """
 
-    def __init__(self) -> None:
-        self._reader = self._writer = -1
+    __slots__ = ("_pipe", "_reader", "writer")
+
+    def __init__(self, *, pipe: bool = False) -> None:
+        self._pipe = pipe or not hasattr(os, "eventfd")
+        self._reader = self.writer = -1
 
     def open(self) -> int:
         """The descriptor to poll.
@@ -42,29 +47,29 @@ class Bell:
         :raises OSError: when there are no descriptors left.
         """
         if self._reader < 0:
-            if hasattr(os, "eventfd"):
-                self._reader = self._writer = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-            else:
-                self._reader, self._writer = os.pipe()
+            if self._pipe:
+                self._reader, self.writer = os.pipe()
                 os.set_blocking(self._reader, False)
-                os.set_blocking(self._writer, False)
+                os.set_blocking(self.writer, False)
+            else:
+                self._reader = self.writer = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         return self._reader
 
     def ring(self) -> None:
         try:
-            os.write(self._writer, b"\1\0\0\0\0\0\0\0")
+            os.write(self.writer, b"\1\0\0\0\0\0\0\0")
         except BlockingIOError:
             return  # it has rung often enough
 
     def silence(self) -> None:
         try:
-            os.read(self._reader, 8)
+            os.read(self._reader, 512)
         except BlockingIOError:
             return
 
     def close(self) -> None:
-        reader, writer = self._reader, self._writer
-        self._reader = self._writer = -1
+        reader, writer = self._reader, self.writer
+        self._reader = self.writer = -1
         if reader >= 0:
             os.close(reader)
             if writer != reader:
@@ -75,14 +80,18 @@ class Bell:
 
 
 class Parking:
-    """The waiting of one thread. All but `poll` is done with the baton held."""
+    """The waiting of one thread. All methods are called with the baton held.
 
-    __slots__ = ("__weakref__", "_aimed", "_events", "_fd", "_poll", "_state", "baton", "bell", "gate")
+    :ivar listens: signals ring the bell too, so the owner has to wait where it can hear it.
+    """
+
+    __slots__ = ("__weakref__", "_aimed", "_events", "_fd", "_poll", "_state", "baton", "bell", "gate", "listens")
 
     def __init__(self, baton: Baton) -> None:
         self.baton = baton
         self.gate = Gate()
         self.bell = Bell()
+        self.listens = False
         self._state = _AWAKE
         self._poll: Any = None
         self._aimed: dict[int, int] = {}
@@ -104,11 +113,22 @@ class Parking:
         self._poll = None
         self.bell.close()
 
+    def listen(self) -> int:
+        """The descriptor that the interpreter may write to when a signal comes: from now on one ends
+        any wait, also a signal that comes between the last instruction and the wait itself."""
+        self.close()
+        self.bell = Bell(pipe=True)
+        self.listens = True
+        self.open()
+        return self.bell.writer
+
     def renew(self) -> None:
         """After a fork: the bell rings in the parent too."""
         if self._poll is not None:
             self.close()
             self.open()
+            if self.listens:
+                signal.set_wakeup_fd(self.bell.writer, warn_on_full_buffer=False)
 
     def rouse(self) -> None:
         """Has the owner come back from its wait, if it is in one."""
@@ -151,7 +171,7 @@ class Parking:
             ready: list[tuple[int, int]] = wait(timeout if timeout is None else _milliseconds(timeout))
         finally:
             baton.take(self.gate)
-            if self._state == _AWAKE:
+            if self._state == _AWAKE or self.listens:
                 self.bell.silence()
             self._state = _AWAKE
         return ready

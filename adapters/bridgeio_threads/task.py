@@ -77,7 +77,7 @@ class ThreadTask(Task):
             self.strike(self.struck_by)
         while self.abort is not None:
             try:
-                if self.arms or self.host.unserved:
+                if self.arms or self.host.unserved or self.parking.listens:
                     self._poll()
                 else:
                     self.parking.rest()

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,13 @@ from on_threads import host, native_threads, run
 # Ctrl-C
 
 
-@pytest.mark.parametrize("where", ["event", "read", "own code", "blocking call", "join"])
+@pytest.mark.parametrize("where", ["event", "read", "own code", "join"])
 def test_ctrl_c_ends_a_run(where: str) -> None:
     """Wherever the main task is, its children end, cleanup and all, and KeyboardInterrupt comes out."""
     cleaned: list[int] = []
-    interrupter: list[threading.Thread] = []
+    seen_in: list[str] = []
+    stays = threading.Event()
+    interrupter = threading.Thread(target=interrupt_when_waiting, args=(where, stays))
 
     async def child(number: int) -> None:
         try:
@@ -43,10 +46,6 @@ def test_ctrl_c_ends_a_run(where: str) -> None:
                 await bridgeio.sleep(0.001)
             cleaned.append(number)
 
-    def interrupt_soon() -> None:
-        interrupter.append(threading.Thread(target=interrupt_when_waiting, args=(where,)))
-        interrupter[0].start()
-
     async def main() -> None:
         async with bridgeio.serve(echo, "127.0.0.1") as server:
             reader, writer = await bridgeio.open_connection("127.0.0.1", server.port)
@@ -54,13 +53,19 @@ def test_ctrl_c_ends_a_run(where: str) -> None:
                 for number in range(3):
                     group.start_soon(child, number)
                 await bridgeio.sleep(0)
-                interrupt_soon()
-                await stay(where, reader)
+                stays.set()
+                try:
+                    await stay(where, reader)
+                except KeyboardInterrupt:
+                    seen_in.append(where)
+                    raise
 
+    interrupter.start()
     with pytest.raises(KeyboardInterrupt):
         run(main)
-    interrupter[0].join()
+    interrupter.join()
     assert sorted(cleaned) == [0, 1, 2]
+    assert seen_in == ([] if where == "join" else [where])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -71,8 +76,6 @@ async def stay(where: str, reader: bridgeio.Reader) -> None:
         await reader.read()
     elif where == "own code":
         busy_in_own_code()
-    elif where == "blocking call":
-        threading.Event().wait(20)
 
 
 def busy_in_own_code() -> None:
@@ -80,13 +83,32 @@ def busy_in_own_code() -> None:
         pass
 
 
-def interrupt_when_waiting(where: str) -> None:
-    frames = {"event": "wait", "read": "poll", "own code": "busy_in_own_code", "blocking call": "wait", "join": "wait"}
+def interrupt_when_waiting(where: str, stays: threading.Event) -> None:
+    frame = "busy_in_own_code" if where == "own code" else "poll"
     main, pause = threading.main_thread().ident, threading.Event()
     assert main is not None
-    while sys._current_frames()[main].f_code.co_name != frames[where]:
+    stays.wait()
+    while sys._current_frames()[main].f_code.co_name != frame:
         pause.wait(0.001)
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_in_the_middle_of_a_step_of_ours_waits_for_the_next_wait() -> None:
+    """The step is finished, so that it leaves nothing half changed; then KeyboardInterrupt is raised."""
+    seen: list[str] = []
+
+    async def main() -> None:
+        async with bridgeio.create_task_group() as group:
+            try:
+                group.start_soon(partial(signal.raise_signal, signal.SIGINT))  # type: ignore[arg-type]
+            except TypeError:
+                seen.append("the step has said what it had to say")
+            await bridgeio.sleep(20)
+            seen.append("the next wait was not ended")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
+    assert seen == ["the step has said what it had to say"]
 
 
 # Threads
@@ -299,17 +321,22 @@ def test_an_abandoned_generator_ends_inside_its_run() -> None:
             await bridgeio.sleep(0)
             hosts.append(host())
 
-    async def main() -> tuple[object, AsyncIterator[int]]:
+    async def abandon() -> None:
         async for _ in endless():
             break
         gc.collect()
-        await until(lambda: len(hosts) == 1)
+
+    async def main() -> tuple[object, AsyncIterator[int]]:
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(abandon)
+        await abandon()
+        await until(lambda: len(hosts) == 2)
         kept = endless()
         await anext(kept)
         return host(), kept
 
     ran_in, _kept = run(main)
-    assert hosts == [ran_in, ran_in]
+    assert hosts == [ran_in] * 3
 
 
 def test_an_error_nobody_handles_is_logged(caplog: pytest.LogCaptureFixture) -> None:

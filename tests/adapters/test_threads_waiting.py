@@ -1,4 +1,4 @@
-"""Who runs and who waits on threads: the baton, and what each wait is ended by."""
+"""Who waits for what on threads, and what each wait is ended by."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,10 +14,9 @@ import pytest
 
 import bridgeio
 from bridgeio.testing import until
-from bridgeio_threads.baton import Baton, Gate
 from bridgeio_threads.host import ThreadsHost
 from bridgeio_threads.parking import Arm, Parking
-from echoing import echo, echo_round
+from echoing import echo
 from on_threads import host, run
 
 MEGABYTES = b"0123456789abcdef" * (1 << 18)  # more than the kernel takes at once
@@ -41,170 +39,6 @@ def reading_program() -> Iterator[int]:
         with subprocess.Popen([sys.executable, "-c", READING, str(fd)], pass_fds=[fd]) as program:
             yield listener.getsockname()[1]
             assert program.wait(20) == 0
-
-
-@pytest.fixture
-def impatient() -> Iterator[None]:
-    """The interpreter changes threads as often as it can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-# The baton
-
-
-def fail(error: BaseException) -> None:
-    raise AssertionError("nothing is called in this test") from error
-
-
-@pytest.mark.usefixtures("impatient")
-def test_code_between_two_waits_is_atomic() -> None:
-    """Tasks that read, compute and store between their awaits lose no update."""
-    counter = 0
-
-    async def count() -> None:
-        nonlocal counter
-        for _ in range(300):
-            before = counter
-            sum(range(50))
-            counter = before + 1
-            await bridgeio.sleep(0)
-
-    async def main() -> None:
-        async with bridgeio.create_task_group() as group:
-            for _ in range(8):
-                group.start_soon(count)
-
-    run(main)
-    assert counter == 8 * 300
-
-
-def test_the_baton_goes_round() -> None:
-    """Tasks that give way have their turns in the order in which they were started, again and again."""
-    turns: list[int] = []
-
-    async def take_turns(number: int) -> None:
-        for _ in range(20):
-            turns.append(number)
-            await bridgeio.lowlevel.checkpoint()
-
-    async def main() -> None:
-        async with bridgeio.create_task_group() as group:
-            for number in range(5):
-                group.start_soon(take_turns, number)
-
-    run(main)
-    assert turns == list(range(5)) * 20
-
-
-def test_the_baton_is_handed_over_in_the_order_of_asking() -> None:
-    """Plain threads that queue get it first come, first served, and whoever drops it last in line."""
-    baton, order = Baton(fail), list[int]()
-
-    def take(number: int) -> None:
-        baton.take(Gate())
-        order.append(number)
-        baton.drop()
-
-    mine = Gate()
-    baton.take(mine)
-    threads = []
-    for number in range(5):
-        threads.append(threading.Thread(target=take, args=(number,)))
-        threads[-1].start()
-        while len(baton.queue) == number:
-            time.sleep(0)
-    baton.give_way(mine)
-    assert order == [0, 1, 2, 3, 4]
-    baton.drop()
-    for thread in threads:
-        thread.join()
-
-
-def test_calls_wait_for_the_baton_to_be_dropped() -> None:
-    """A call asked for while somebody holds the baton is made when it is dropped; else at once."""
-    errors: list[BaseException] = []
-    baton, calls = Baton(errors.append), list[str]()
-    baton.take(Gate())
-    baton.call_soon(lambda: calls.append("queued"))
-    baton.call_soon(lambda: calls[99])
-    assert calls == []
-    baton.drop()
-    assert calls == ["queued"]
-    assert [type(error) for error in errors] == [IndexError]
-    baton.call_soon(lambda: calls.append("at once"))
-    assert calls == ["queued", "at once"]
-
-
-@pytest.mark.usefixtures("impatient")
-def test_no_hand_over_is_lost() -> None:
-    """Threads that take and drop as fast as they can all come to their end, one at a time."""
-    baton, inside, most = Baton(fail), 0, 0
-
-    def use() -> None:
-        nonlocal inside, most
-        gate = Gate()
-        for _ in range(2000):
-            baton.take(gate)
-            inside += 1
-            most = max(most, inside)
-            inside -= 1
-            baton.drop()
-
-    threads = [threading.Thread(target=use) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == 1
-
-
-def test_a_blocking_section_lets_the_others_go_on() -> None:
-    """A call that blocks holds up nobody when it is marked; without the mark this would never end."""
-    reached = threading.Event()
-
-    async def other() -> None:
-        reached.set()
-
-    async def main() -> None:
-        async with bridgeio.create_task_group() as group:
-            group.start_soon(other)
-            with bridgeio.lowlevel.blocking_section():
-                assert reached.wait(20)
-
-    run(main)
-
-
-def test_timers_go_on_during_a_blocking_section() -> None:
-    """A deadline of another task's is met while the only awake task blocks."""
-    expired = threading.Event()
-
-    async def other() -> None:
-        await bridgeio.sleep(0.01)
-        expired.set()
-
-    async def main() -> None:
-        async with bridgeio.create_task_group() as group:
-            group.start_soon(other)
-            await bridgeio.sleep(0)
-            with bridgeio.lowlevel.blocking_section():
-                assert expired.wait(20)
-
-    run(main)
-
-
-def test_no_baton_is_refused() -> None:
-    """The core relies on it: the error says so, and what to use instead."""
-    with pytest.raises(ValueError, match="blocking_section"):
-        run(echo_round, baton=False)
-
-
-def test_an_unknown_option_is_refused() -> None:
-    """As on every backend, a TypeError that names it."""
-    with pytest.raises(TypeError, match="batton"):
-        run(echo_round, batton=True)
 
 
 # Who waits for what
@@ -299,6 +133,28 @@ def test_bytes_left_over_go_out_while_the_task_waits_elsewhere() -> None:
             reader, writer = await bridgeio.open_connection("127.0.0.1", server.port)
             data = await reader.readexactly(len(MEGABYTES))
             done.set()
+            writer.close()
+            return len(data)
+
+    assert run(main) == len(MEGABYTES)
+
+
+def test_bytes_left_over_go_out_after_a_drain_was_given_up() -> None:
+    """The task that drained no longer polls for them; when it waits for something else, somebody does."""
+    given_up = bridgeio.Event()
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        writer.write(MEGABYTES)
+        with bridgeio.move_on_after(0.01):
+            await writer.drain()
+        given_up.set()
+        await reader.read()
+
+    async def main() -> int:
+        async with bridgeio.serve(handler, "127.0.0.1") as server:
+            reader, writer = await bridgeio.open_connection("127.0.0.1", server.port)
+            await given_up.wait()
+            data = await reader.readexactly(len(MEGABYTES))
             writer.close()
             return len(data)
 

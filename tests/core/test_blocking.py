@@ -55,36 +55,47 @@ def connection(listener: socket.socket) -> Iterator[Connection]:
         made.writer.abort()
 
 
-def wait_until_polling(thread: int) -> None:
-    """Until the innermost Python frame of a thread is a wait for descriptors."""
+def wait_until_polling(thread: threading.Thread) -> None:
+    """Until a thread is asleep in a wait for descriptors."""
     pause = threading.Event()
-    while (frame := sys._current_frames().get(thread)) is None or frame.f_code.co_name != "poll":
+    while not (innermost_function(thread) == "poll" and is_asleep(thread)):
         pause.wait(0.001)
 
 
+def innermost_function(thread: threading.Thread) -> str:
+    frame = sys._current_frames().get(thread.ident or 0)
+    return "" if frame is None else frame.f_code.co_name
+
+
+def is_asleep(thread: threading.Thread) -> bool:
+    """Not on the way there: a signal that came then would be handled after the wait."""
+    stat = Path(f"/proc/self/task/{thread.native_id}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "S"
+
+
 def in_thread(function: Any, *args: Any) -> threading.Thread:
-    thread = threading.Thread(target=function, args=args)
-    thread.start()
+    (thread := threading.Thread(target=function, args=args)).start()
     return thread
 
 
 # One run for all calls
 
 SEQUENTIAL = """
-import os, socket, sys, threading
+import _thread, os, socket, sys, threading
 import bridgeio
 from bridgeio import blocking
-
+def refuse(*args):
+    raise SystemExit("a thread is started")
+_thread.start_new_thread = refuse
 def threads():
     return max(threading.active_count(), len(os.listdir("/proc/self/task")) if os.path.exists("/proc/self/task") else 0)
-
 async def give_up(reader):
     with bridgeio.move_on_after(0.01) as scope:
         await reader.readline()
     return scope.cancelled_caught
 
-seen = []
 with socket.create_server(("127.0.0.1", 0)) as listener:
+    seen = []
     for name in ("127.0.0.1", "localhost"):
         reader, writer = blocking(bridgeio.open_connection)(name, listener.getsockname()[1])
         peer, _ = listener.accept()
@@ -138,8 +149,7 @@ def test_calls_wait_at_the_same_time(listener: socket.socket) -> None:
     first, second = Connection(listener), Connection(listener)
     seen: list[bytes] = []
     waiting = in_thread(lambda: seen.append(blocking(first.reader.readline)()))
-    assert waiting.ident is not None
-    wait_until_polling(waiting.ident)
+    wait_until_polling(waiting)
     second.peer.sendall(b"second\n")
     assert blocking(second.reader.readline)() == b"second\n"
     assert seen == []
@@ -173,8 +183,7 @@ def test_a_second_reader_is_refused_in_another_thread(connection: Connection) ->
     """Two threads that read one connection: the second gets BusyError, the first its line."""
     seen: list[bytes] = []
     thread = in_thread(lambda: seen.append(blocking(connection.reader.readline)()))
-    assert thread.ident is not None
-    wait_until_polling(thread.ident)
+    wait_until_polling(thread)
     with pytest.raises(bridgeio.BusyError):
         blocking(connection.reader.readline)()
     connection.peer.sendall(b"line\n")
@@ -440,10 +449,8 @@ def test_outside_a_call_there_is_no_task() -> None:
 
 def test_ctrl_c_comes_out_of_a_call(connection: Connection) -> None:
     """KeyboardInterrupt ends the wait, nothing is lost, and the next call goes on."""
-    main = threading.get_ident()
-
     def interrupt() -> None:
-        wait_until_polling(main)
+        wait_until_polling(threading.main_thread())
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = in_thread(interrupt)
@@ -455,10 +462,19 @@ def test_ctrl_c_comes_out_of_a_call(connection: Connection) -> None:
 
 
 FORKING = """
-import os, socket
+import os, socket, threading
 import bridgeio
 from bridgeio import blocking
 
+waits = threading.Event()
+def native_threads():
+    return len(os.listdir("/proc/self/task")) if os.path.exists("/proc/self/task") else 1
+async def wait_forever():
+    waits.set()
+    await bridgeio.sleep_forever()
+
+threading.Thread(target=blocking(wait_forever), daemon=True).start()
+waits.wait()
 with socket.create_server(("127.0.0.1", 0)) as listener:
     reader, writer = blocking(bridgeio.open_connection)(*listener.getsockname())
     peer, _ = listener.accept()
@@ -470,7 +486,8 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
             other, _ = blocking(bridgeio.open_connection)(*listener.getsockname())
             peer, _ = listener.accept()
             peer.sendall(b"new\\n")
-            os._exit(blocking(other.readline)() != b"new\\n")
+            blocking(bridgeio.sleep)(0.001)
+            os._exit(blocking(other.readline)() != b"new\\n" or native_threads() != 1)
         os._exit(2)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     peer.sendall(b"old\\n")
