@@ -106,6 +106,7 @@ class Writer:
 
         Any number of tasks may wait. A cancel leaves the bytes with the writer, which flushes them.
 
+        :raises StreamClosedError: if the stream was aborted meanwhile, and what waited was dropped.
         :raises OSError: if the connection broke, also when a flush in the background found that out.
         """
         task = get_current()
@@ -163,11 +164,14 @@ class Writer:
     def abort(self) -> None:
         """Drops what is waiting and closes at once; a TCP peer sees a reset.
 
-        A read that waits raises `StreamClosedError`; a ``drain`` returns, for nothing waits any more.
+        A read or a ``drain`` that waits raises `StreamClosedError`.
         May be called at any time.
         """
         self._closing = True
         self._open = False
+        if self._pending.size and self._error is None:
+            lost = f"the stream to {self._peer} was aborted by this side, with {self._pending.size} bytes unsent"
+            self._error = StreamClosedError(lost)
         self._pending.clear()
         if self._source.fd >= 0:
             reset_on_close(self._source.sock)
@@ -327,6 +331,8 @@ class Writer:
     def _refusal(self) -> OSError:
         if self._error is not None:
             self._pending.clear()  # what was lost has been told, and wait_closed() need not tell it again
+            if isinstance(self._error, StreamClosedError):
+                return StreamClosedError(*self._error.args)
             return describe(self._error, "write to", self._source.peer)
         if self._source.fd >= 0 and not self._source.usable:
             return self._source.why_unusable()
