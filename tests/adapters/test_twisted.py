@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ pytest.importorskip("twisted", exc_type=ModuleNotFoundError)
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThread
+from twisted.logger import globalLogPublisher
 
 import bridgeio
 import twisted_programs
@@ -33,7 +34,7 @@ import twisted_promises
 import twisted_results  # noqa: F401 - its promises
 import twisted_surroundings  # noqa: F401 - its promises
 from bridgeio.errors import BackendBusyError
-from bridgeio.registry import current_task
+from bridgeio.registry import current_host, current_task
 from bridgeio_twisted import as_deferred
 from echoing import ask, echo_round
 from twisted_promises import installed, turn
@@ -88,8 +89,7 @@ def test_a_coroutine_waits_for_the_reactor_to_start(kind: str) -> None:
 def test_the_reactors_shutdown_waits_for_cleanup(kind: str) -> None:
     """Tasks are cancelled, their cleanup still has the reactor and its threads, and closed writers flush."""
     *said, last = printed("twisted_programs.start", "shutdown", kind)
-    cancelled = "<class 'twisted.internet.defer.CancelledError'>"
-    assert sorted(said) == [cancelled, cancelled, "cleaned up in a thread"]
+    assert said == ["cleaned up in a thread", "CancelledError"]
     assert last == "4000000 [] []"
 
 
@@ -233,6 +233,28 @@ def test_a_generator_left_behind_is_closed_in_the_run() -> None:
     assert seen == ["twisted"]
 
 
+def test_a_generator_that_is_being_closed_is_waited_for() -> None:
+    """The collector found it before the main function ended: its cleanup is not cut short."""
+    seen = []
+
+    async def ticks() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            seen.append("closing")
+            await bridgeio.sleep(0.001)
+            seen.append("closed")
+
+    async def main() -> None:
+        async for _ in ticks():
+            break
+        while not seen:
+            await turn(installed())
+
+    run(main)
+    assert seen == ["closing", "closed"]
+
+
 def test_a_busy_task_leaves_turns_to_the_reactor() -> None:
     """A task that gives way in a loop has the reactor look at its timers in between."""
 
@@ -306,6 +328,30 @@ def test_what_ends_a_program_comes_out_of_a_deferreds_task(error: type[BaseExcep
 
     with pytest.raises(error):
         run(main)
+
+
+def test_what_ends_a_program_comes_out_of_a_callback() -> None:
+    """One that the reactor calls for us may raise it, too; another error there is logged, and ends nothing."""
+
+    async def main() -> None:
+        host = current_host()
+        host.call_soon_threadsafe(fail)
+        await turn(installed())
+        host.call_soon_threadsafe(sys.exit)
+        await bridgeio.sleep_forever()
+
+    def fail() -> None:
+        raise ValueError("for the log")
+
+    logged: list[Any] = []
+    log: Any = globalLogPublisher
+    log.addObserver(logged.append)
+    try:
+        with pytest.raises(SystemExit):
+            run(main)
+    finally:
+        log.removeObserver(logged.append)
+    assert ["for the log" in str(event["log_failure"]) for event in logged if "log_failure" in event] == [True]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import faulthandler
 import os
 import resource
 import signal
+import socket
 import sys
 import threading
 import warnings
@@ -65,7 +66,9 @@ def ten_runs(kind: str) -> None:
 def shutdown(kind: str) -> None:
     """``reactor.stop()`` cancels our tasks, and waits for their cleanup and for what closed writers flush."""
     reactor = install(kind)
+    listener = socket.create_server(("127.0.0.1", 0))
     received = bytearray()
+    receiving = threading.Thread(target=receive_all, args=(listener, received))
 
     async def work() -> None:
         try:
@@ -75,26 +78,32 @@ def shutdown(kind: str) -> None:
                 await bridgeio.sleep(0.01)
                 await deferToThread(say, "cleaned up in a thread")
 
-    async def flooding() -> None:
-        async with bridgeio.serve(receive, "127.0.0.1") as server:
-            writer = (await bridgeio.open_connection("127.0.0.1", server.port))[1]
-            writer.write(bytes(4_000_000))
-            writer.close()
-            reactor.callLater(0, reactor.stop)
+    async def flood() -> None:
+        writer = (await bridgeio.open_connection(*listener.getsockname()))[1]
+        writer.write(bytes(4_000_000))
+        writer.close()
+        assert writer.get_write_buffer_size()
+        reactor.stop()
 
-    async def receive(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
-        with bridgeio.CancelScope(shield=True):
-            while data := await reader.read(65536):
-                received.extend(data)
+    def cleaned_up(failure: Any) -> None:
+        say(failure.type.__name__)
+        reactor.callLater(0, receiving.start)  # until then, nothing can be flushed
 
     def begin() -> None:
-        for coro in (work(), flooding()):
-            as_deferred(coro).addBoth(lambda result: say(getattr(result, "type", result)))
+        as_deferred(work()).addErrback(cleaned_up)
+        as_deferred(flood()).addErrback(say)
 
     reactor.callWhenRunning(begin)
     reactor.run()
+    receiving.join()
     ours = [reader for reader in reactor.getReaders() if type(reader).__module__.startswith("bridgeio")]
     say(len(received), ours, reactor.getDelayedCalls())
+
+
+def receive_all(listener: socket.socket, received: bytearray) -> None:
+    with listener, listener.accept()[0] as sock:
+        while data := sock.recv(65536):
+            received.extend(data)
 
 
 @program
