@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from bridgeio_gevent.backend import GeventBackend
 
-__all__ = ["ADAPTER", "spawn"]
+__all__ = ["ADAPTER", "in_gevent", "spawn"]
 
 Args = TypeVarTuple("Args")
 

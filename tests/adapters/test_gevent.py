@@ -11,11 +11,16 @@ import pytest
 
 pytest.importorskip("gevent", exc_type=ModuleNotFoundError)
 
+import gevent_greenlets
+import gevent_hubs
 import gevent_promises
+import gevent_waits
 
 HELPERS = str(Path(gevent_promises.__file__).parent)
 
-KEEP = f"import sys; sys.path.append({HELPERS!r}); import gevent_promises; gevent_promises.keep(sys.argv[1])"
+ROOMS = [gevent_promises, gevent_greenlets, gevent_waits, gevent_hubs]
+IMPORT = "import " + ", ".join(room.__name__ for room in ROOMS)
+KEEP = f"import sys; sys.path.append({HELPERS!r}); {IMPORT}; gevent_promises.keep(sys.argv[1])"
 
 # How a program comes to be: each line of code runs before anything else.
 WORLDS = {
