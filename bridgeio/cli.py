@@ -11,7 +11,6 @@ from typing import Any
 
 from bridgeio.demo import demo, shipped_text
 from bridgeio.errors import (
-    AdapterError,
     BackendNotFoundError,
     BackendNotInstalledError,
     NoBackendError,
@@ -128,7 +127,7 @@ def _backends(options: argparse.Namespace) -> int:
     for name in known_backends():
         try:
             print(f"{name:<10} {_state(name)}{', running here' if name == running else ''}")
-        except (AdapterError, ImportError) as error:
+        except Exception as error:  # strangers' code: whatever it raises, the others are listed
             print(f"{name:<10} broken: {error}")
             continue
         for promise, reason in adapter(name).capabilities.lacking().items():
