@@ -365,6 +365,10 @@ class Task:
         """An awaitable that raises the native cancellation that was kept; asked only when ``kept`` is set."""
         raise NotImplementedError
 
+    def keep(self, error: BaseException) -> None:
+        """A native cancellation ended a task group's block, and failures come out in its place: where it
+        is not to be lost, it is raised at the task's next wait."""
+
     def forgive(self) -> None:
         """The scope that ended a native wait of this task is being left: nothing native is owed."""
 

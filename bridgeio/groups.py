@@ -201,6 +201,8 @@ class TaskGroup:
         self._open = False
         if not self._errors:
             return await self._leave_quietly(task, error)
+        if error is not None and task.ends_a_block(error):
+            task.keep(error)
         failures = BaseExceptionGroup("unhandled errors in a TaskGroup", self._errors)
         self._errors = []
         try:
@@ -262,6 +264,8 @@ class _Start:
             finally:
                 self.error = None
         await self._caller.checkpoint_if_cancelled()
+        if self._caller.kept:  # the caller was cancelled natively, and so the child was
+            await self._caller.raise_kept()
         raise RuntimeError(f"{self._name} ended without calling task_status.started()")
 
     def _wake(self) -> None:

@@ -26,11 +26,12 @@ class ScopeCancelled(asyncio.CancelledError):
 class _FutureTask(Task):
     """Parks on Futures. Works under any driver that understands them: asyncio's, or ours around it."""
 
-    __slots__ = ("_create_future", "_future", "native")
+    __slots__ = ("_create_future", "_future", "_kept_at", "native")
 
     def __init__(self, host: AsyncioHost, name: str, scope: Scope, native: asyncio.Task[Any] | None) -> None:
         super().__init__(host, name, scope)
         self.native = native
+        self._kept_at = 0
         self._create_future: partial[asyncio.Future[None]] = partial(asyncio.Future, loop=host.loop)
         self._future: asyncio.Future[None] = self._create_future()
 
@@ -79,8 +80,20 @@ class _FutureTask(Task):
 
     @coroutine
     def raise_kept(self) -> Generator[Any, Any, None]:
-        self.kept = False
+        self.deliver_kept(asyncio.current_task())
         yield
+
+    def keep(self, error: BaseException) -> None:
+        if not self.is_ours(error):
+            self._keep()
+
+    def deliver_kept(self, native: asyncio.Task[Any] | None) -> None:
+        """The count stays as it is: this is the cancellation that has been counted."""
+        if self.kept and native is not None:
+            self.kept = False
+            if native.cancelling() >= self._kept_at:
+                native.uncancel()
+                native.cancel()
 
     def cancellation(self) -> BaseException:
         self.failing = False
@@ -95,12 +108,14 @@ class _FutureTask(Task):
         return self.park(abort)
 
     def _keep(self) -> None:
-        """Asks asyncio to raise the cancellation at the next wait; the count stays as it is."""
+        """The cancellation comes again when the task waits, one turn from now, unless it has been taken
+        back by then. At once would be too early: before Python 3.13 `Task.uncancel` leaves it due, so
+        that an `asyncio.timeout` whose block has a result would be survived by its cancellation."""
         native = asyncio.current_task()
         if native is not None:
             self.kept = True
-            native.uncancel()
-            native.cancel()
+            self._kept_at = native.cancelling()
+            self.host.loop.call_soon(self.deliver_kept, native)
 
 
 class SpawnedTask(_FutureTask):
@@ -160,6 +175,7 @@ async def drive(task: SpawnedTask, coro: Coroutine[Any, Any, T]) -> T:
     try:
         return await _steps(task, coro)
     finally:
+        task.deliver_kept(native)
         del task.host.tasks[native]
 
 

@@ -134,6 +134,81 @@ def test_a_scope_does_not_swallow_a_native_cancel_of_the_same_turn(world: str) -
     assert log == ["left the scope"]
 
 
+def run_in(world: str, started_by_us: bool, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    return bridgeio.run(main, backend=world) if started_by_us else run_native(world, main)
+
+
+@pytest.mark.parametrize("started_by_us", [True, False], ids=["our task", "native task"])
+def test_a_timeout_does_not_outlive_its_block(world: str, started_by_us: bool) -> None:
+    """When a result and an `asyncio.timeout` come in one turn the result wins, and nothing is left of the
+    other: its cancellation must not strike the task somewhere else."""
+
+    async def main() -> list[str]:
+        loop = asyncio.get_running_loop()
+        event = bridgeio.Event()
+        log: list[str] = []
+        async with asyncio.timeout(None) as timeout:
+            loop.call_soon(event.set)
+            loop.call_soon(timeout._on_timeout)  # type: ignore[attr-defined]
+            await event.wait()
+            log.append("result")
+        await bridgeio.sleep(0.001)
+        await asyncio.sleep(0.001)
+        return log
+
+    assert run_in(world, started_by_us, main) == ["result"]
+
+
+@pytest.mark.parametrize("started_by_us", [True, False], ids=["our task", "native task"])
+def test_a_native_cancel_while_a_child_starts(world: str, started_by_us: bool) -> None:
+    """It ends the child and comes out of ``start``, where `asyncio.timeout` finds it."""
+
+    async def never_starts(*, task_status: bridgeio.TaskStatus[None]) -> None:
+        await bridgeio.sleep_forever()
+
+    async def main() -> str:
+        async with bridgeio.create_task_group() as group:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await group.start(never_starts)
+            await bridgeio.sleep(0.001)
+        return "went on"
+
+    assert run_in(world, started_by_us, main) == "went on"
+
+
+@pytest.mark.parametrize("started_by_us", [True, False], ids=["our task", "native task"])
+def test_a_native_cancel_is_not_lost_to_a_childs_failure(world: str, started_by_us: bool) -> None:
+    """The failure comes out of the group, and the cancel at the next wait after it."""
+    log: list[str] = []
+
+    async def fail() -> None:
+        try:
+            await bridgeio.sleep_forever()
+        finally:
+            raise ValueError("mine")
+
+    async def victim() -> None:
+        try:
+            async with bridgeio.create_task_group() as group:
+                group.start_soon(fail)
+                await bridgeio.sleep_forever()
+        except* ValueError:
+            log.append("failure")
+        await bridgeio.sleep_forever()
+
+    async def main() -> None:
+        task = asyncio.create_task(victim())
+        await turns()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        log.append("cancelled")
+
+    run_in(world, started_by_us, main)
+    assert log == ["failure", "cancelled"]
+
+
 # Scopes end native waits, once
 
 
