@@ -100,10 +100,10 @@ class Baton:
         while True:
             while queue:
                 first = queue.popleft()
-                if type(first) is Gate:
+                if isinstance(first, Gate):
                     first.open()
                     return
-                self._call(first)  # type: ignore[arg-type]
+                self._call(first)
             mutex.release()
             if not queue or not mutex.acquire(False):
                 return

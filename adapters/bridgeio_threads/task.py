@@ -59,7 +59,7 @@ class ThreadTask(Task):
         super().__init__(host, name, scope)
         self.arms: list[Arm] = []
         self.struck_by: BaseException | None = None
-        self.thread = 0  # pyright: ignore[reportIncompatibleMethodOverride] (a slot may stand for a property)
+        self.thread = 0
         self._broken_off = False
         self._ident = 0
 
@@ -109,7 +109,7 @@ class ThreadTask(Task):
         except BaseException as error:
             self.strike(error)
         finally:
-            self.thread = self._ident
+            self.thread = self._ident  # pyright: ignore[reportIncompatibleMethodOverride] (a slot stands for it)
         return _NOTHING
 
     def strike(self, error: BaseException) -> None:

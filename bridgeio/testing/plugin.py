@@ -73,7 +73,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     """The header. It comes only now, because a session that tests no bridge should not have to read it."""
     if not any(item.get_closest_marker("bridgeio") for item in items):
         return []
-    chosen = chosen_backends(config.getoption("backend"))
+    chosen = chosen_backends(_asked(config))
     return list(header(chosen, [name for name in chosen if not _witness(config, name).independent]))
 
 
@@ -89,7 +89,7 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker("bridgeio")
     if mark is not None and "backend" in metafunc.fixturenames:
-        chosen = chosen_backends(metafunc.config.getoption("backend"))
+        chosen = chosen_backends(_asked(metafunc.config))
         wanted = [name for name in chosen if name in mark.args] if mark.args else chosen
         metafunc.parametrize("backend", wanted, indirect=True)
 
@@ -146,7 +146,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Where nothing else ends a test that hangs, the process dumps every thread's stack and ends."""
     if _backend_of(item) is None or item.config.pluginmanager.hasplugin("timeout"):
         return (yield)
-    patience = 3 * item.config.getoption("bridgeio_timeout")
+    patience = 3 * _timeout(item.config)
     faulthandler.dump_traceback_later(patience, exit=True, file=item.config.stash[_last_words])
     try:
         return (yield)
@@ -211,9 +211,17 @@ def _witness(config: pytest.Config, name: str) -> Witness:
     return brought if brought is not None else witness_of(name)
 
 
+def _asked(config: pytest.Config) -> list[str]:
+    return list(config.getoption("backend") or ())
+
+
+def _timeout(config: pytest.Config) -> float:
+    return float(config.getoption("bridgeio_timeout") or 0)
+
+
 def _carrier(config: pytest.Config, name: str) -> Carrier:
     known = config.stash[_carriers]
     if name not in known:
         options = options_for(name, config.getoption("reactor"))
-        known[name] = Carrier(_witness(config, name), options, config.getoption("bridgeio_timeout"))
+        known[name] = Carrier(_witness(config, name), options, _timeout(config))
     return known[name]

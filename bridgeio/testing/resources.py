@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import bridgeio
+from bridgeio.registry import current_host
 from bridgeio.testing.proof import Witness, witness_of
 from bridgeio.unpatched import original
 
@@ -80,7 +81,7 @@ async def unchanged() -> AsyncIterator[None]:
     :raises AssertionError: if they are still more some seconds after the block.
     """
     witness = witness_of(bridgeio.current_backend())
-    bridgeio.registry.current_host().poller()  # made at first use, and then kept
+    current_host().poller()  # made at first use, and then kept
     before = holdings(witness, running=True)
     yield
     with bridgeio.move_on_after(PATIENCE):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import bridgeio
+from bridgeio.registry import current_host
 from bridgeio.testing.peers import FAMILIES, Peer, free_address, peer_stream
 from bridgeio.testing.resources import until
 
@@ -253,7 +254,7 @@ async def test_aborting_ends_a_waiting_drain() -> None:
         ended: list[str] = []
 
         async def drain() -> None:
-            with pytest.raises(bridgeio.StreamClosedError, match="aborted by this side, with .* bytes unsent"):
+            with pytest.raises(bridgeio.StreamClosedError, match=r"aborted by this side, with .* bytes unsent"):
                 await writer.drain()
             ended.append("told")
 
@@ -282,7 +283,7 @@ async def test_async_with_closes() -> None:
 async def test_the_end_of_a_run_waits_for_the_flush(backend: str) -> None:
     """``run`` does not return before a writer that was closed has flushed (here: is in nobody's hands)."""
     async with peer_stream() as (_, writer, peer), bridgeio.create_task_group() as group:
-        host = bridgeio.registry.current_host()
+        host = current_host()
         writer.write(_pattern(MUCH))
         writer.close()
         assert writer in host.lingering, backend
