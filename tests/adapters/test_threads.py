@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import bridgeio
-from bridgeio.contract import CURRENT
+from bridgeio.contract import CURRENT, Task
 from bridgeio.registry import current_task
 from bridgeio.testing import until
 from bridgeio_threads.task import ThreadTask
@@ -109,6 +109,22 @@ def test_ctrl_c_in_the_middle_of_a_step_of_ours_waits_for_the_next_wait() -> Non
     with pytest.raises(KeyboardInterrupt):
         run(main)
     assert seen == ["the step has said what it had to say"]
+
+
+def test_signals_ring_the_main_tasks_bell() -> None:
+    """The interpreter itself ends a wait that begins just after a signal came; only during the run."""
+
+    async def main() -> bool:
+        task = current_task()
+        assert isinstance(task, ThreadTask)
+        rung = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(rung, warn_on_full_buffer=False)
+        os.write(rung, b"a signal's number")
+        await bridgeio.sleep(0.001)
+        return rung == task.parking.bell.writer
+
+    assert run(main)
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 # Threads
@@ -310,8 +326,9 @@ def test_each_task_has_its_own_context() -> None:
 
 
 def test_an_abandoned_generator_ends_inside_its_run() -> None:
-    """Its cleanup awaits in a task of the same run: when it is collected, or at the end of the run."""
-    hosts: list[object] = []
+    """Its cleanup awaits in a task of its own in the same run, or in the main task when the run ends."""
+    ended_in: list[Task] = []
+    abandoned_by: list[Task] = []
 
     async def endless() -> AsyncIterator[int]:
         try:
@@ -319,24 +336,28 @@ def test_an_abandoned_generator_ends_inside_its_run() -> None:
                 yield 1
         finally:
             await bridgeio.sleep(0)
-            hosts.append(host())
+            ended_in.append(current_task())
 
     async def abandon() -> None:
+        abandoned_by.append(current_task())
         async for _ in endless():
             break
         gc.collect()
 
-    async def main() -> tuple[object, AsyncIterator[int]]:
+    async def main() -> AsyncIterator[int]:
         async with bridgeio.create_task_group() as group:
             group.start_soon(abandon)
         await abandon()
-        await until(lambda: len(hosts) == 2)
+        await until(lambda: len(ended_in) == 2)
         kept = endless()
         await anext(kept)
-        return host(), kept
+        return kept
 
-    ran_in, _kept = run(main)
-    assert hosts == [ran_in] * 3
+    _kept = run(main)
+    child, main_task = abandoned_by
+    assert not {*ended_in[:2]} & {child, main_task}
+    assert ended_in[2] is main_task
+    assert len({task.host for task in ended_in}) == 1
 
 
 def test_an_error_nobody_handles_is_logged(caplog: pytest.LogCaptureFixture) -> None:
