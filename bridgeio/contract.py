@@ -30,6 +30,7 @@ from bridgeio.errors import AdapterError
 from bridgeio.limits import BUDGET
 from bridgeio.lookups import AddressInfo, getaddrinfo, look_up_in_thread
 from bridgeio.poller import Poller
+from bridgeio.pollers import new_poller
 from bridgeio.timers import Handle, Timers
 
 __all__ = [
@@ -230,10 +231,7 @@ class Host(ABC):
     def poller(self) -> Poller:
         """The private poller, made and watched at its first use."""
         if self._poller is None or self._watched is None:
-            from bridgeio.poller import new_poller
-            from bridgeio.watching import WatchingPoller
-
-            self._poller = new_poller(self.call_soon_threadsafe) or WatchingPoller(self)
+            self._poller = new_poller(self)
             self._watched = self._poller.watched_by(self)
         return self._poller
 

@@ -21,7 +21,6 @@ from typing import Any, Protocol
 
 from bridgeio.limits import EVENTS_PER_DISPATCH
 from bridgeio.timers import Handle
-from bridgeio.unpatched import original
 
 __all__ = [
     "ERROR",
@@ -34,7 +33,6 @@ __all__ = [
     "Poller",
     "Source",
     "Watcher",
-    "new_poller",
 ]
 
 # The bits of an event. They have epoll's values, so that Linux need not translate them.
@@ -172,17 +170,3 @@ def _watch_for_forks(poller: Poller) -> None:
 def _abandon_all() -> None:
     for poller in list(_alive):
         poller.abandon()
-
-
-def new_poller(call_soon: Callable[[Callable[[], None]], object]) -> Poller | None:
-    """The best poller of this platform, or ``None`` where the host must watch each socket itself."""
-    from bridgeio.epoll import EpollPoller
-    from bridgeio.kqueue import KqueuePoller
-
-    for kind, name in ((EpollPoller, "epoll"), (KqueuePoller, "kqueue")):
-        try:
-            original("select", name)
-        except AttributeError:
-            continue
-        return kind(call_soon)
-    return None

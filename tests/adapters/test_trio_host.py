@@ -16,6 +16,7 @@ import trio.testing
 import bridgeio
 from bridgeio.contract import CURRENT, Handle, Host, Scope
 from bridgeio.registry import current_host
+from bridgeio.watching import WatchingPoller
 from echoing import ask, echo, echo_round
 
 T = TypeVar("T")
@@ -244,7 +245,7 @@ def test_a_watch_that_is_cancelled_in_the_same_turn_does_not_call() -> None:
 
 def test_streams_work_where_trio_watches_each_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without epoll and kqueue, every socket is a watch of Trio's."""
-    monkeypatch.setattr("bridgeio.poller.new_poller", lambda call_soon: None)
+    monkeypatch.setattr("bridgeio.contract.new_poller", WatchingPoller)
 
     async def main() -> None:
         async with bridgeio.serve(echo, "127.0.0.1") as server:

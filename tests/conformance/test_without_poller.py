@@ -13,6 +13,7 @@ from bridgeio.testing.suite.fairness import *  # noqa: F403
 from bridgeio.testing.suite.serving import *  # noqa: F403
 from bridgeio.testing.suite.streams import *  # noqa: F403
 from bridgeio.testing.suite.writing import *  # noqa: F403
+from bridgeio.watching import WatchingPoller
 
 pytestmark = pytest.mark.bridgeio("asyncio")
 
@@ -20,4 +21,4 @@ pytestmark = pytest.mark.bridgeio("asyncio")
 @pytest.fixture(autouse=True)
 def no_poller(monkeypatch: pytest.MonkeyPatch) -> None:
     """This platform has nothing that watches many descriptors behind one."""
-    monkeypatch.setattr("bridgeio.poller.new_poller", lambda call_soon: None)
+    monkeypatch.setattr("bridgeio.contract.new_poller", WatchingPoller)

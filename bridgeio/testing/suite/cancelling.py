@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import bridgeio
-from bridgeio.registry import current_host
+from bridgeio.poller import READ, URGENT
 from bridgeio.testing.peers import Peer, peer_stream, peers_of
 from bridgeio.testing.resources import unchanged, until
 
@@ -99,7 +99,8 @@ async def test_a_cancel_between_a_wake_up_and_its_step(what: bytes) -> None:
         group.start_soon(read)
         await until(lambda: reader._reading)
         peer.send(what) if what else peer.send_urgent()
-        current_host().poller().dispatch()
+        source: Any = reader._source
+        source.on_event(READ if what else URGENT)
         scope.cancel()
         await until(lambda: not reader._reading)
         assert scope.cancelled_caught
