@@ -160,6 +160,7 @@ class TaskGroup:
             self._child_failed(error, start)
         finally:
             scope.unlink()
+            scope.task = None  # ends the cycle: a task that is over needs no garbage collector
             self._children.discard(task)
             if start is not None:
                 start.child_ended()

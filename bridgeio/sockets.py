@@ -15,6 +15,7 @@ import errno
 import os
 import socket
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bridgeio.buffers import Receive, Send
@@ -132,10 +133,7 @@ class SocketSource:
             self.poller.want_write(self, callback is not None)
 
     def why_unusable(self) -> StreamClosedError:
-        whose = f"the stream to {show_address(self.peer)}"
-        if self.fd < 0:
-            return StreamClosedError(f"{whose} was closed by this side")
-        return StreamClosedError(f"{whose} belongs to a run that has ended, or to a process that was forked")
+        return _unusable(self.peer, self.fd < 0)
 
     def abandon(self) -> None:
         """The poller is gone: nothing will be ready any more, and every use is an error."""
@@ -145,10 +143,7 @@ class SocketSource:
     def _refuse(self) -> None:
         self.usable = False
         self.readable = True
-        self.recv = self.send = self._raise_unusable
-
-    def _raise_unusable(self, data: object) -> Any:
-        raise self.why_unusable()
+        self.recv = self.send = partial(_refuse_use, self.peer, self.fd < 0)  # a method would be a cycle
 
     def close(self) -> None:
         """Unregisters, closes, and wakes whoever waits. May be called again."""
@@ -178,6 +173,15 @@ class SocketSource:
 
 def _nothing_to_forget() -> bool:
     return True
+
+
+def _unusable(peer: object, closed: bool) -> StreamClosedError:
+    why = "was closed by this side" if closed else "belongs to a run that has ended, or to a process that was forked"
+    return StreamClosedError(f"the stream to {show_address(peer)} {why}")
+
+
+def _refuse_use(peer: object, closed: bool, data: object) -> Any:
+    raise _unusable(peer, closed)
 
 
 def new_socket(family: int, kind: int = socket.SOCK_STREAM, proto: int = 0, fileno: int | None = None) -> socket.socket:

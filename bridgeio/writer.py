@@ -254,9 +254,13 @@ class Writer:
 
     def _fail(self, error: OSError) -> OSError:
         """Remembers what broke the connection; from now on everything is refused with it."""
+        self._remember(error, "write to")
+        return describe(error, "write to", self._source.peer)
+
+    def _remember(self, error: OSError, operation: str) -> None:
+        """A copy: what is raised has a traceback, which holds this writer."""
         self._open = False
-        self._error = describe(error, "write to", self._source.peer)
-        return self._error
+        self._error = describe(type(error)(*error.args), operation, self._source.peer)
 
     def _flush(self) -> None:
         """Sends what is waiting until the kernel takes no more; called at each writability."""
@@ -283,7 +287,7 @@ class Writer:
 
     def _linger_over(self) -> None:
         reason = f"the peer did not take the last {self._pending.size} bytes within linger={self.linger} s"
-        self._error = ConnectionAbortedError(errno.ECONNABORTED, reason)
+        self._remember(ConnectionAbortedError(errno.ECONNABORTED, reason), "write to")
         reset_on_close(self._source.sock)
         self._finish()
 
@@ -291,8 +295,7 @@ class Writer:
         try:
             self._source.sock.shutdown(socket.SHUT_WR)
         except OSError as error:
-            self._open = False
-            self._error = describe(error, "end the stream to", self._source.peer)
+            self._remember(error, "end the stream to")
 
     def _finish(self) -> None:
         if self._linger_timer is not None:
@@ -333,8 +336,14 @@ class Writer:
             self._pending.clear()  # what was lost has been told, and wait_closed() need not tell it again
             if isinstance(self._error, StreamClosedError):
                 return StreamClosedError(*self._error.args)
-            return describe(self._error, "write to", self._source.peer)
+            return _again(self._error)
         if self._source.fd >= 0 and not self._source.usable:
             return self._source.why_unusable()
         how = "was ended by write_eof()" if self._eof and not self._closing else "was closed by this side"
         return StreamClosedError(f"the stream to {self._peer} {how}")
+
+
+def _again(error: OSError) -> OSError:
+    copy = type(error)(*error.args)
+    copy.__cause__ = error.__cause__
+    return copy

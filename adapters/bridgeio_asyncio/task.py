@@ -177,6 +177,7 @@ async def drive(task: SpawnedTask, coro: Coroutine[Any, Any, T]) -> T:
     finally:
         task.deliver_kept(native)
         del task.host.tasks[native]
+        task.native = None  # ends the cycle through the context, which knows the task
 
 
 @coroutine

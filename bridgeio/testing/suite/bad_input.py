@@ -6,10 +6,13 @@ After each of these tests descriptors, tasks and threads are as many as before.
 from __future__ import annotations
 
 import errno
+import gc
 import importlib.util
 import resource
+import socket
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -249,6 +252,35 @@ async def test_failing_handlers_leave_nothing() -> None:
                 await peer.receive_all()
         await until(lambda: server.connections == 0)
     assert len(failed) == 100
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+async def test_connections_that_are_over_leave_no_cycles(end: str) -> None:
+    """They are freed when they end and not when the garbage collector comes round, however they ended."""
+    sockets: list[weakref.ref[socket.socket]] = []
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        sockets.append(weakref.ref(writer.get_extra_info("socket")))
+        with suppress(ConnectionError):
+            while await reader.read(1):
+                pass
+        for _ in range(2):
+            with suppress(ConnectionError):
+                writer.write(b"too late")
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with bridgeio.serve(handler, "127.0.0.1") as server:
+            for _ in range(3):
+                with Peer.connect(server.addresses[0]) as peer:
+                    await until(lambda: server.connections == 1)
+                    peer.reset() if end == "reset" else peer.close()
+                    await until(lambda: server.connections == 0)
+            assert len(sockets) == 3
+            await until(lambda: all(reference() is None for reference in sockets))
+    finally:
+        gc.enable()
 
 
 async def test_garbage_for_arguments() -> None:
