@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import ExitStack
 from typing import Any, TypeVar, TypeVarTuple
 
 from bridgeio.events import Event
@@ -101,20 +100,17 @@ async def serve_until_signal(serving: Any, on_started: Callable[[Server], object
     """The body of `run_server`, for any kind of `Serving`."""
     stop = Event()
     everything = CancelScope()
-    with ExitStack() as signals:
 
-        def on_signal(number: signal.Signals) -> None:
-            if stop.is_set():
-                everything.cancel(f"a second {number.name}")
-                signals.close()
-            stop.set()
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            everything.cancel(f"a second {number.name}")
+        stop.set()
 
-        signals.enter_context(signals_call(current_host(), on_signal, signal.SIGINT, signal.SIGTERM))
-        with everything:
-            async with serving as server:
-                if on_started is not None:
-                    on_started(server)
-                await stop.wait()
+    with signals_call(current_host(), on_signal, signal.SIGINT, signal.SIGTERM, times=2), everything:
+        async with serving as server:
+            if on_started is not None:
+                on_started(server)
+            await stop.wait()
 
 
 def _way_out(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
