@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from io import BytesIO
 from pathlib import Path
 from select import select
@@ -41,6 +41,11 @@ async def stubborn(reader, writer):
     await bridgeio.current_server().closing.wait()
     writer.write(b"no\\n")
     await bridgeio.sleep_forever()
+
+async def busy(reader, writer):
+    writer.write(await reader.readline())
+    while True:
+        pass
 
 def plain(reader, writer):
     pass
@@ -179,6 +184,22 @@ def test_a_second_signal_ends_serve_at_once(backend: str, folder: Path) -> None:
         server.signal(signal.SIGTERM)
         assert receive(client, 100) == b""
         assert (server.end(), server.rest()) == (0, "")
+
+
+@pytest.mark.bridgeio
+def test_a_third_signal_has_its_usual_effect(backend: str, folder: Path) -> None:
+    """Even a handler that never gives way cannot keep the command alive: a third SIGTERM kills it."""
+    serving = command("serve", "handlers:busy", "--backend", backend, "--host", "127.0.0.1")
+    with listening(serving, folder) as server, connected(server.port) as client:
+        client.sendall(b"hello\n")
+        assert receive(client, 6) == b"hello\n"
+        sent = 0
+        while server.process.poll() is None:  # signals that come too fast are one
+            server.signal(signal.SIGTERM)
+            sent += 1
+            with suppress(subprocess.TimeoutExpired):
+                server.process.wait(0.05)
+        assert (server.end(), sent >= 3) == (-signal.SIGTERM, True), server.rest()
 
 
 @pytest.mark.bridgeio
