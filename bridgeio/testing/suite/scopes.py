@@ -83,4 +83,17 @@ async def test_scopes_left_out_of_order_do_not_haunt_the_task() -> None:
     await bridgeio.sleep(0.001)
 
 
+async def test_a_time_that_is_no_number() -> None:
+    """NaN is refused, because no other deadline would come after it; and nothing has begun."""
+    nan = float("nan")
+    with pytest.raises(ValueError, match="NaN"):
+        await bridgeio.sleep(nan)
+    for block in (bridgeio.move_on_after, bridgeio.fail_after, bridgeio.move_on_at):
+        with pytest.raises(ValueError, match="NaN"):
+            block(nan)
+    with bridgeio.move_on_after(0.001) as scope:
+        await bridgeio.sleep_forever()
+    assert scope.cancelled_caught
+
+
 __all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]
