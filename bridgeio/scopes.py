@@ -47,7 +47,7 @@ class CancelScope(Scope):
     __slots__ = ("_by_hand", "_deadline", "_host", "_native", "_timer", "cancelled_caught")
 
     def __init__(self, *, deadline: float = inf, shield: bool = False) -> None:
-        if deadline != deadline:  # noqa: PLR0124 (only NaN is not itself)
+        if deadline != deadline:  # only NaN is not itself
             raise ValueError("a deadline must be a number, not NaN")
         super().__init__()
         self.shielded = shield

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridgeio.buffers import Receive, Send
 from bridgeio.contract import Host, Task
-from bridgeio.errors import StreamClosedError, show_address
+from bridgeio.errors import SharedBetweenRunsError, StreamClosedError, show_address
 from bridgeio.poller import ERROR, FINAL, HANGUP, READ, URGENT, WRITE
 from bridgeio.unpatched import original
 
@@ -114,6 +114,8 @@ class SocketSource:
 
     def wait_readable(self, task: Task) -> Any:
         """An awaitable that ends when a receive may find something."""
+        if task.host is not self.host:
+            raise self.of_another_run()
         self.reader = task
         if self._arms_each_wait:
             self.poller.arm(self, task, READ)
@@ -134,6 +136,12 @@ class SocketSource:
 
     def why_unusable(self) -> StreamClosedError:
         return _unusable(self.peer, self.fd < 0)
+
+    def of_another_run(self) -> SharedBetweenRunsError:
+        """Nobody here could wake the task that wants to wait: its loop is another, and maybe its thread."""
+        return SharedBetweenRunsError(
+            f"the stream to {show_address(self.peer)} belongs to another run or loop: use it in a task of that one"
+        )
 
     def abandon(self) -> None:
         """The poller is gone: nothing will be ready any more, and every use is an error."""

@@ -59,7 +59,7 @@ class Timers:
 
     def add(self, when: float, callback: Callable[[], object]) -> Timer:
         """:raises ValueError: for a time that is no number: nothing would come after it in a heap."""
-        if when != when:  # noqa: PLR0124 (only NaN is not itself)
+        if when != when:  # only NaN is not itself
             raise ValueError("a time must be a number, not NaN")
         timer = Timer(self, when, callback)
         heapq.heappush(self._heap, (when, next(self._order), timer))

@@ -317,6 +317,8 @@ class Writer:
             return True
 
         poller = self._source.poller
+        if task.host is not self._source.host and not reached():
+            raise self._source.of_another_run()
         while not reached():
             if task.scope.cancelled:  # since it was woken, maybe for another's sake: no second wake-up will come
                 await task.checkpoint_if_cancelled()

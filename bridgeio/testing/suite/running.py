@@ -6,14 +6,16 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import pytest
 
 import bridgeio
-from bridgeio.testing.peers import Peer, RawListener, raw_socket
+from bridgeio.testing.peers import Peer, RawListener, peer_stream, raw_socket
 from bridgeio.testing.programs import program, run_program
 from bridgeio.testing.resources import until
+from bridgeio.unpatched import original
 
 pytestmark = pytest.mark.bridgeio
 
@@ -139,6 +141,24 @@ def test_a_stream_of_a_run_that_has_ended(backend: str, backend_options: dict[st
     with RawListener() as listener:
         reader, writer = _run(backend, backend_options, open_one, listener)
         _run(backend, backend_options, use, reader, writer)
+
+
+async def test_a_stream_of_another_run() -> None:
+    """A task of another run that would have to wait for a stream is told so: nobody could wake it."""
+    told: list[BaseException] = []
+    size = 16 * 1024 * 1024
+
+    async def use(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        for operation in (partial(reader.read, 1), writer.drain):
+            with pytest.raises(bridgeio.SharedBetweenRunsError) as refusal:
+                await operation()
+            told.append(refusal.value)
+
+    async with peer_stream() as (reader, writer, _):
+        writer.write(bytes(size))
+        original("_thread", "start_new_thread")(partial(bridgeio.run, use, reader, writer, backend="threads"), ())
+        await until(lambda: len(told) == 2)
+        writer.abort()
 
 
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # Trio's opinion of it
