@@ -129,7 +129,9 @@ class Backend(ABC):
         """Starts the framework, runs ``main()`` as a task in it, leaves it, and returns the result.
 
         May be called again and again in one process. Every task has ended and every descriptor is
-        closed when it returns. KeyboardInterrupt and SystemExit come out.
+        closed when it returns. KeyboardInterrupt and SystemExit come out: a Ctrl-C while the run
+        waits is the adapter's to see to. So is an async generator that a task left half-way: its
+        ``aclose`` runs inside the run, as a task, and never in place inside the collector.
 
         :raises TypeError: for an option it does not know.
         :raises BackendBusyError: if the framework cannot run here now.
@@ -360,7 +362,11 @@ class Task:
         return error
 
     def raise_kept(self) -> Any:
-        """An awaitable that raises the native cancellation that was kept; asked only when ``kept`` is set."""
+        """An awaitable that raises the native cancellation that was kept; asked only when ``kept`` is set.
+
+        A task raises it at its next wait by itself, which is the adapter's to see to; a group asks,
+        because it must not be left without.
+        """
         raise NotImplementedError
 
     def keep(self, error: BaseException) -> None:

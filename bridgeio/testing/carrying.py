@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import bridgeio
-from bridgeio.testing.proof import Witness
+from bridgeio.testing.proof import PRESENT, Witness
 from bridgeio.testing.resources import holdings, wait_until_back
 
 __all__ = ["Carrier"]
@@ -53,6 +53,7 @@ class Carrier:
         wait_until_back(self.witness, before)
 
     async def _attempt(self, test: Callable[[], Coroutine[Any, Any, object]], outcome: Outcome) -> None:
+        PRESENT.set(self.witness)
         try:
             await self.witness.prove()
             with bridgeio.fail_after(self.timeout):

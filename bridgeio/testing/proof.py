@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
 import bridgeio
 from bridgeio.unpatched import original
 
-__all__ = ["FIRST_PARTY", "Witness", "witness_of"]
+__all__ = ["FIRST_PARTY", "PRESENT", "Witness", "witness_of"]
 
 
 class Witness:
@@ -53,6 +54,10 @@ class Witness:
     def check(self, holds: bool, what: str) -> None:
         if not holds:
             raise AssertionError(f"this test does not run on {self.backend}: {what}")
+
+
+# The witness of the test that is running: a stranger's, if the stranger brought one.
+PRESENT: ContextVar[Witness] = ContextVar("bridgeio_witness")
 
 
 class AsyncioWitness(Witness):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shlex
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
@@ -40,7 +41,7 @@ def header(chosen: Sequence[str], unproved: Iterable[str]) -> Iterator[str]:
 
 def framework_version(name: str) -> str:
     described = adapter(name)
-    if described.requires[:1] == ("asyncio",) or not described.requires:
+    if all(module.partition(".")[0] in sys.stdlib_module_names for module in described.requires):
         return f"Python {platform.python_version()}"
     try:
         return metadata.version(described.requires[0].partition(".")[0])

@@ -449,6 +449,7 @@ def test_outside_a_call_there_is_no_task() -> None:
 
 def test_ctrl_c_comes_out_of_a_call(connection: Connection) -> None:
     """KeyboardInterrupt ends the wait, nothing is lost, and the next call goes on."""
+
     def interrupt() -> None:
         wait_until_polling(threading.main_thread())
         os.kill(os.getpid(), signal.SIGINT)
