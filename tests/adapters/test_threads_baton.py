@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -84,7 +84,7 @@ def test_the_baton_is_handed_over_in_the_order_of_asking() -> None:
         threads.append(threading.Thread(target=take, args=(number,)))
         threads[-1].start()
         while len(baton.queue) == number:
-            time.sleep(0)
+            os.sched_yield()
     baton.give_way(mine)
     assert order == [0, 1, 2, 3, 4]
     baton.drop()
