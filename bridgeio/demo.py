@@ -23,7 +23,7 @@ from bridgeio.writer import Writer
 __all__ = ["Outcome", "demo", "echo_client", "shipped_text", "try_backend"]
 
 STALLED_AFTER = 30.0  # seconds without an answer when a backend is given up
-COLUMNS = "{:<10} {:<24} {:>9} {:>12} {:>9} {:>9}"
+COLUMNS = "{:<10} {:<29} {:>9} {:>12} {:>9} {:>9}"
 
 
 async def echo_client(reader: Reader, writer: Writer) -> None:
