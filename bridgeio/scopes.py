@@ -127,9 +127,12 @@ class CancelScope(Scope):
         if rest is error:
             return False
         self.cancelled_caught = True
-        if rest is not None:
+        if rest is None:
+            return True
+        try:
             raise rest
-        return True
+        finally:
+            del rest, error  # the traceback holds this frame
 
     def adopt_native(self, host: Host, native: NativeScope) -> None:
         """Stands for a scope that the framework has entered already: a native group's own."""
@@ -198,7 +201,8 @@ class CancelScope(Scope):
             return error  # it is the outer scope's to absorb; behind a shield it can only be this one's
         if isinstance(error, BaseExceptionGroup):
             # A bound method is refused before Python 3.13.
-            return error.split(lambda inner: task.is_ours(inner))[1]  # noqa: PLW0108
+            ours, rest = error.split(lambda inner: task.is_ours(inner))  # noqa: PLW0108
+            return error if ours is None else rest  # the rest is a copy also if it is all
         return None if task.is_ours(error) else error
 
     def _enter_native(self, native: NativeScope) -> None:

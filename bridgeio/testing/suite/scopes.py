@@ -96,4 +96,20 @@ async def test_a_time_that_is_no_number() -> None:
     assert scope.cancelled_caught
 
 
+async def test_a_cancelled_scope_lets_failures_through_as_they_are() -> None:
+    """An exception group without a cancellation is nothing that the scope has caught."""
+    failure = ValueError("mine")
+    scope = bridgeio.CancelScope()
+
+    async def fail() -> None:
+        with scope:
+            scope.cancel()
+            raise ExceptionGroup("failures", [failure])
+
+    with pytest.raises(ExceptionGroup, match="failures") as raised:
+        await fail()
+    assert raised.value.exceptions == (failure,)
+    assert not scope.cancelled_caught
+
+
 __all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]
