@@ -277,7 +277,7 @@ class Host(ABC):
         if watched is not None:
             watched.cancel()
         if poller is not None:
-            poller.abandon()
+            poller.end()
 
 
 def never() -> bool:

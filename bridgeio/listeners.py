@@ -14,9 +14,10 @@ from bridgeio.errors import describe
 from bridgeio.poller import READ
 from bridgeio.sockets import new_socket
 
-__all__ = ["BACKLOG", "Listener", "bind_all", "bind_unix", "take_over"]
+__all__ = ["BACKLOG", "QUEUED", "Listener", "bind_all", "bind_unix", "take_over"]
 
-BACKLOG = 65535  # the kernel lowers it to what the system allows
+BACKLOG = 65535  # the kernel lowers it to what the system allows ...
+QUEUED = max(socket.SOMAXCONN, 128) + 1  # ... which is this, where nobody has raised it
 
 # The connection, not the listener, has failed: the next accept is as good as any (accept(2)).
 _NEXT_PLEASE = {
@@ -56,6 +57,9 @@ class Listener:
 
     def abandon(self) -> None:
         self.registered = False
+
+    def end(self) -> None:
+        self.close()
 
     def accept_now(self) -> tuple[socket.socket, Any] | None:
         """The next connection, or ``None`` if there is none now.

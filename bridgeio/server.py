@@ -18,7 +18,7 @@ from bridgeio.errors import show_address
 from bridgeio.events import Event
 from bridgeio.groups import TASK_STATUS_IGNORED, TaskGroup, TaskStatus, create_task_group, name_of
 from bridgeio.limits import GRACE, LIMIT, UNRESPONSIVE_AFTER, WRITE_LIMIT
-from bridgeio.listeners import BACKLOG, Listener, bind_all, bind_unix, take_over
+from bridgeio.listeners import BACKLOG, QUEUED, Listener, bind_all, bind_unix, take_over
 from bridgeio.reader import Reader
 from bridgeio.registry import current_task
 from bridgeio.resolver import Resolver, resolve
@@ -219,9 +219,12 @@ class Server:
             await self._connection_ended.wait()
 
     def _stop_accepting(self) -> None:
+        """Takes what stands in the kernel's queues by now: a flood must not keep the server open."""
         for listener, scope in zip(self._listeners, self._accepting, strict=True):
             with suppress(OSError):
-                while listener.fd >= 0 and not self._is_full() and (accepted := listener.accept_now()) is not None:
+                for _ in range(QUEUED):
+                    if listener.fd < 0 or self._is_full() or (accepted := listener.accept_now()) is None:
+                        break
                     self._start(*accepted)
             scope.cancel("the server is closing")
             listener.close()

@@ -148,6 +148,11 @@ class SocketSource:
         self.registered = False
         self._refuse()
 
+    def end(self) -> None:
+        """The run is over, and nobody has closed this: whoever uses it from now on hears of that."""
+        self.abandon()
+        self.sock.close()
+
     def _refuse(self) -> None:
         self.usable = False
         self.readable = True

@@ -173,7 +173,7 @@ class Writer:
             lost = f"the stream to {self._peer} was aborted by this side, with {self._pending.size} bytes unsent"
             self._error = StreamClosedError(lost)
         self._pending.clear()
-        if self._source.fd >= 0:
+        if self._source.fd >= 0 and self._source.usable:  # else the connection is the parent process's
             reset_on_close(self._source.sock)
         self._finish()
 
@@ -227,7 +227,7 @@ class Writer:
             return sock
         if name == "peername":
             return self._source.peer
-        if name == "sockname" and self._source.fd >= 0:
+        if name == "sockname" and self._source.usable:
             return sock.getsockname()
         return default
 

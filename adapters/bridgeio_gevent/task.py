@@ -153,6 +153,11 @@ class GeventTask(Task):
     async def raise_kept(self) -> None:
         raise self._take_kept()
 
+    def keep(self, error: BaseException) -> None:
+        """A kill is not lost; a `gevent.Timeout` must not come after its block."""
+        if isinstance(error, GreenletExit) and not self.is_ours(error):
+            self._keep(error)
+
     def carry_in(self, inside: greenlet) -> None:
         """Makes the greenlet know its task, and tell it when it leaves for the hub."""
         setattr(inside, _ATTRIBUTE, self)

@@ -128,7 +128,7 @@ class ThreadsHost(Host):
 
     def close(self) -> None:
         super().close()
-        self.sockets.abandon()
+        self.sockets.end()
         for parking in self._parkings:
             parking.close()
 

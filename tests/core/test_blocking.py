@@ -463,8 +463,7 @@ def test_ctrl_c_comes_out_of_a_call(connection: Connection) -> None:
 
 
 FORKING = """
-import os, socket, threading
-import bridgeio
+import bridgeio, os, socket, threading
 from bridgeio import blocking
 
 waits = threading.Event()

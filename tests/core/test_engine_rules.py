@@ -57,6 +57,9 @@ class Marks:
     def abandon(self) -> None:
         self.registered = False
 
+    def end(self) -> None:
+        """The test closes its descriptors itself."""
+
 
 def read_now(source: SocketSource, most: int = 100) -> bytes | None:
     """One receive as a `Reader` does it: data, the end, or ``None`` if it would have to wait."""

@@ -203,6 +203,37 @@ def spawn_gives_a_greenlet() -> None:
 
 
 @promise
+def a_kill_that_meets_a_failure_is_not_lost() -> None:
+    """A group whose host is killed while a child fails raises the failure, and the kill at the next wait."""
+    seen: list[str] = []
+
+    async def child(entered: bridgeio.Event) -> None:
+        entered.set()
+        try:
+            await bridgeio.sleep_forever()
+        finally:
+            raise ValueError("in cleanup")
+
+    async def task(entered: bridgeio.Event) -> None:
+        try:
+            async with bridgeio.create_task_group() as group:
+                group.start_soon(child, entered)
+                await bridgeio.sleep_forever()
+        except* ValueError:
+            seen.append("failure")
+        await bridgeio.sleep(0)
+        seen.append("not reached")
+
+    entered = bridgeio.Event()
+    one = bridgeio_gevent.spawn(task, entered)
+    gevent.sleep(0)
+    blocking(entered.wait)()
+    one.kill()
+    assert seen == ["failure"]
+    assert isinstance(one.value, GreenletExit)
+
+
+@promise
 def kill_before_the_first_step_cancels() -> None:
     """A task killed before it has started still starts, and is cancelled at its first wait."""
     seen: list[str] = []

@@ -124,7 +124,7 @@ def test_the_end_of_a_run_flushes(backend: str, backend_options: dict[str, Any])
 
 
 def test_a_stream_of_a_run_that_has_ended(backend: str, backend_options: dict[str, Any]) -> None:
-    """A stream that outlives its run is an error to use, and can be closed."""
+    """A run leaves no descriptor behind. A stream that outlives it is an error to use, and can be closed."""
 
     async def open_one(listener: RawListener) -> tuple[bridgeio.Reader, bridgeio.Writer]:
         opened = await bridgeio.open_connection("127.0.0.1", listener.port)
@@ -140,6 +140,7 @@ def test_a_stream_of_a_run_that_has_ended(backend: str, backend_options: dict[st
 
     with RawListener() as listener:
         reader, writer = _run(backend, backend_options, open_one, listener)
+        assert writer.get_extra_info("socket").fileno() == -1
         _run(backend, backend_options, use, reader, writer)
 
 
