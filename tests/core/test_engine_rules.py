@@ -414,7 +414,8 @@ def test_a_batch_is_bounded(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> 
     for served in (2, 4, 5):
         host.turn()
         assert sum(len(mark.seen) for mark in marks) == served
-    for ours, theirs in pairs:
+    for mark, (ours, theirs) in zip(marks, pairs, strict=True):
+        host.poller().unregister(mark)
         ours.close()
         theirs.close()
 
