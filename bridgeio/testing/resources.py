@@ -17,7 +17,7 @@ from bridgeio.unpatched import original
 
 __all__ = ["Holdings", "holdings", "unchanged", "until", "wait_until_back"]
 
-PATIENCE = 25.0  # seconds until what is still held counts as leaked; 2,000 threads take a while to end on a busy machine
+PATIENCE = 25.0  # seconds until what is still held counts as leaked; on a busy machine 2,000 threads take a while
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,11 @@ PASSING = """
 
 @pytest.fixture
 def session(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A folder for a user's tests, in which the kit is found whether or not it is installed."""
+    """A folder for a user's tests, in which the kit is found whether or not it is installed. The user has
+    chosen no world for the kit, whatever the one is that these tests run in."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
     monkeypatch.delenv("BRIDGEIO_PATCHED", raising=False)
+    monkeypatch.delenv("BRIDGEIO_REACTOR", raising=False)
     return pytester
 
 
