@@ -11,20 +11,8 @@ import threading
 import pytest
 
 import bridgeio
+from echoing import ask, echo
 from loops import factory_of, run_native
-
-
-async def echo(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
-    while line := await reader.readline():
-        writer.write(line)
-        await writer.drain()
-
-
-async def ask(port: int, line: bytes) -> bytes:
-    reader, writer = await bridgeio.open_connection("127.0.0.1", port)
-    async with writer:
-        writer.write(line)
-        return await reader.readline()
 
 
 def descriptors() -> int:

@@ -9,25 +9,13 @@ from typing import Any
 import pytest
 
 import bridgeio
+from echoing import ask, echo
 
 pytest.importorskip("tornado")
 
 from tornado import gen, httpclient, httpserver, iostream, tcpclient, tcpserver, web
 from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
-
-
-async def echo(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
-    while line := await reader.readline():
-        writer.write(line)
-        await writer.drain()
-
-
-async def ask(port: int, line: bytes) -> bytes:
-    reader, writer = await bridgeio.open_connection("127.0.0.1", port)
-    async with writer:
-        writer.write(line)
-        return await reader.readline()
 
 
 def test_a_run_has_an_ioloop() -> None:
@@ -91,6 +79,7 @@ def test_our_client_talks_to_tornados_server() -> None:
     class Server(tcpserver.TCPServer):
         async def handle_stream(self, stream: iostream.IOStream, address: Any) -> None:
             await stream.write(await stream.read_until(b"\n"))
+            stream.close()
 
     async def main() -> bytes:
         sock, port = bind_unused_port()
