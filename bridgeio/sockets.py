@@ -27,7 +27,10 @@ from bridgeio.unpatched import original
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Worked out once, because every event is held against them.
 NOT_PLAIN = URGENT | FINAL  # rules 1 and 2
+READABLE = READ | URGENT | FINAL
+WRITABLE = WRITE | ERROR | HANGUP
 
 __all__ = ["SocketSource", "connect_error", "new_socket", "reset_on_close"]
 
@@ -55,7 +58,6 @@ class SocketSource:
         "fd",
         "final",
         "host",
-        "on_closed",
         "on_writable",
         "peer",
         "poller",
@@ -83,7 +85,6 @@ class SocketSource:
         self.reader: Task | None = None
         self.writer: Task | None = None
         self.on_writable: Callable[[], None] | None = None
-        self.on_closed: Callable[[], None] | None = None
         self.recv = sock.recv
         self.send = sock.send
         self.poller = poller = host.poller()
@@ -95,13 +96,13 @@ class SocketSource:
         if events & NOT_PLAIN:
             self.exhaust = True
             self.final = self.final or bool(events & FINAL)
-        if events & ~WRITE:
+        if events & READABLE:
             self.readable = True
             reader = self.reader
             if reader is not None:
                 self.reader = None
                 reader.wake()
-        if events & (WRITE | ERROR | HANGUP):
+        if events & WRITABLE:
             if self.on_writable is not None:
                 self.on_writable()
             if self.writer is not None:
@@ -171,9 +172,6 @@ class SocketSource:
                 task.wake()
         self.reader = self.writer = self.on_writable = None
         self._abort_read = _nothing_to_forget  # ends the cycle
-        callback, self.on_closed = self.on_closed, None
-        if callback is not None:
-            callback()
 
     def _forget_reader(self) -> bool:
         self.reader = None
