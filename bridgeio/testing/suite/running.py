@@ -157,7 +157,7 @@ async def test_a_stream_of_another_run() -> None:
 
     async with peer_stream() as (reader, writer, _):
         writer.write(bytes(size))
-        original("_thread", "start_new_thread")(partial(bridgeio.run, use, reader, writer, backend="threads"), ())
+        original("_thread", "start_new_thread")(_run, ("threads", {}, use, reader, writer))
         await until(lambda: len(told) == 2)
         writer.abort()
 
