@@ -8,60 +8,66 @@ connection is an error.
 from __future__ import annotations
 
 import json
-import selectors
+import select
 import socket
 import sys
 from time import perf_counter
 
 
 class Client:
-    """One connection; its messages differ from everybody's and from its own before."""
+    """One connection. Its messages differ from everybody's, and each from the one before."""
 
     def __init__(self, port: int, number: int, size: int) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._number = number
-        self._size = size
-        self._count = 0
-        self._answer = bytearray()
+        self._next, self._message = (
+            f"{number:06d}:{turn}:".encode().ljust(size - 1, b".") + b"\n" for turn in ("even", "odd")
+        )
+        self._answer = b""
         self._sent_at = 0.0
-        self._message = b""
 
     def send(self) -> None:
-        self._count += 1
-        self._message = f"{self._number:06d}:{self._count:012d}:".encode().ljust(self._size - 1, b".") + b"\n"
-        self._answer.clear()
+        self._message, self._next = self._next, self._message
         self._sent_at = perf_counter()
         self.sock.sendall(self._message)
 
     def receive(self) -> float | None:
         """The latency, if the answer is complete."""
         data = self.sock.recv(65536)
-        if not data:
-            raise SystemExit("the server dropped a connection")
-        self._answer += data
-        if len(self._answer) < self._size:
-            return None
-        if self._answer != self._message:
-            raise SystemExit(f"sent {self._message[:40]!r}, got {bytes(self._answer[:40])!r}")
+        if data != self._message:
+            data = self._answer + data
+            if len(data) < len(self._message) and self._message.startswith(data) and data != self._answer:
+                self._answer = data
+                return None
+            self._check(data)
+        self._answer = b""
         return perf_counter() - self._sent_at
+
+    def _check(self, data: bytes) -> None:
+        if data == self._answer:
+            raise SystemExit("the server dropped a connection")
+        if data != self._message:
+            raise SystemExit(f"sent {self._message[:40]!r}, got {data[:40]!r}")
 
 
 def main(port: int, connections: int, size: int, seconds: float) -> None:
-    selector = selectors.DefaultSelector()
-    clients = [Client(port, number, size) for number in range(connections)]
-    for client in clients:
-        selector.register(client.sock, selectors.EVENT_READ, client)
+    clients: dict[int, Client] = {}
+    ready = select.epoll()
+    for number in range(connections):
+        client = Client(port, number, size)
+        clients[client.sock.fileno()] = client
+        ready.register(client.sock, select.EPOLLIN)
     started = perf_counter()
-    for client in clients:
+    for client in clients.values():
         client.send()
     latencies: list[float] = []
     while (now := perf_counter()) < started + seconds:
-        for key, _ in selector.select(1.0):
-            latency = key.data.receive()
+        for fd, _ in ready.poll(1.0):
+            client = clients[fd]
+            latency = client.receive()
             if latency is not None:
                 latencies.append(latency)
-                key.data.send()
+                client.send()
     print(json.dumps(summary(latencies, now - started)))
 
 
