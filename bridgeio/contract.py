@@ -342,6 +342,15 @@ class Task:
         cancelled, because it comes after work that must not be lost."""
         raise NotImplementedError
 
+    # Optional: each has a default
+
+    def wake_now(self) -> None:
+        """`wake`, asked for by the poller: no task is running, so the woken one may run before this returns.
+
+        Where that is cheaper than a turn of the host's. A step that raises is the adapter's to see to.
+        """
+        self.wake()
+
     # The same everywhere but on hosts with scopes of their own
 
     def wake_cancelled(self) -> None:

@@ -101,7 +101,7 @@ class SocketSource:
             reader = self.reader
             if reader is not None:
                 self.reader = None
-                reader.wake()
+                reader.wake_now()
         if events & WRITABLE:
             if self.on_writable is not None:
                 self.on_writable()

@@ -5,7 +5,8 @@ contract              asyncio
 ====================  =====================================================================
 Host                  an event loop; one for each, kept by the loop itself
 Task                  an `asyncio.Task`, ours or anybody's
-park / wake           a Future of ours that the task awaits / ``set_result``
+park / wake           an object of ours that is a Future to the task / its callback, soon
+wake_now              the task's step, made by us between two callbacks of the loop
 interrupt             ``cancel()`` on the Future that the task awaits, once; in a task that
                       we did not start, `Task.cancel` once, with `Task.uncancel` after
 call_at               ``loop.call_at``

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio.tasks import _enter_task as enter_task
+from asyncio.tasks import _leave_task as leave_task
 from collections.abc import Callable, Coroutine, Generator
-from functools import partial
 from types import coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridgeio.contract import BUDGET, CURRENT, Scope, Task
 from bridgeio.unpatched import get_ident
+from bridgeio_asyncio.wait import Wait
 
 if TYPE_CHECKING:
     from bridgeio_asyncio.host import AsyncioHost
@@ -23,25 +25,24 @@ class ScopeCancelled(asyncio.CancelledError):
     """A cancellation by a scope of ours. asyncio's own is the plain class."""
 
 
-class _FutureTask(Task):
-    """Parks on Futures. Works under any driver that understands them: asyncio's, or ours around it."""
+class _WaitingTask(Task):
+    """Parks on a `Wait`. Works under any driver that understands Futures: asyncio's, or ours around it."""
 
-    __slots__ = ("_create_future", "_future", "_kept_at", "native")
+    __slots__ = ("_kept_at", "_wait", "native")
 
     def __init__(self, host: AsyncioHost, name: str, scope: Scope, native: asyncio.Task[Any] | None) -> None:
         super().__init__(host, name, scope)
         self.native = native
         self._kept_at = 0
-        self._create_future: partial[asyncio.Future[None]] = partial(asyncio.Future, loop=host.loop)
-        self._future: asyncio.Future[None] = self._create_future()
+        self._wait = Wait(host.loop)
 
     @coroutine
     def park(self, abort: Callable[[], bool]) -> Generator[Any, Any, None]:
         self.abort = abort
-        create_future = self._create_future
-        self._future = future = create_future()
+        wait = self._wait
+        wait._asyncio_future_blocking = True
         try:
-            yield from future
+            yield wait
         except asyncio.CancelledError:
             if self._was_woken():  # first, so the result wins
                 self._keep()
@@ -64,11 +65,14 @@ class _FutureTask(Task):
     def wake(self) -> None:
         if self.abort is not None:
             self.abort = None
-            future = self._future
-            try:
-                future.set_result(None)
-            except asyncio.InvalidStateError:
-                pass  # cancelled natively meanwhile; park() sees that we were first
+            self._wait.end_soon()  # or a native cancellation has; park() sees that this was first
+
+    def wake_now(self) -> None:
+        if asyncio.current_task(self.host.loop) is not None:
+            self.wake()
+        elif self.abort is not None:
+            self.abort = None
+            self._wait.end_now()
 
     @coroutine
     def give_way(self) -> Generator[Any, Any, None]:
@@ -118,18 +122,82 @@ class _FutureTask(Task):
             self.host.loop.call_soon(self.deliver_kept, native)
 
 
-class SpawnedTask(_FutureTask):
-    """A task that bridgeio started: `drive` stands between asyncio and the coroutine."""
+class SpawnedTask(_WaitingTask):
+    """A task that bridgeio started: `drive` stands between asyncio and the coroutine.
 
-    __slots__ = ("_ended_by_us", "foreign", "thread")
+    :ivar send: the coroutine's.
+    :ivar throw: the coroutine's.
+    :ivar foreign: what it awaits of asyncio's.
+    """
+
+    __slots__ = ("_ended", "_ended_by_us", "_unseen", "_waited", "foreign", "send", "thread", "throw")
 
     thread: int
 
     def __init__(self, host: AsyncioHost, name: str, scope: Scope) -> None:
         super().__init__(host, name, scope, None)
-        self.thread = 0  # pyright: ignore[reportIncompatibleMethodOverride] (a slot may stand for a property)
+        self.thread = 0
+        self.send: Callable[[Any], Any]
+        self.throw: Callable[[Any], Any]
         self.foreign: Any = None
+        self._unseen = False
+        self._waited: Any = None
+        self._ended: BaseException | None = None
         self._ended_by_us = False
+
+    def wake_now(self) -> None:
+        """Takes the coroutine's next step right here. As long as each one ends in a wait of ours, asyncio
+        is not asked: for it, the task is in one wait all the time. (The hot path: a call costs more.)"""
+        wait = self._wait
+        callback, context, native = wait.callback, wait.context, self.native
+        if self.abort is None or callback is None or context is None or native is None:
+            self.abort = None  # something else came first, and is on its way
+            return
+        loop = self.host.loop
+        try:
+            enter_task(loop, native)
+        except RuntimeError:  # this is in the middle of another task's step
+            self.wake()
+            return
+        self.abort = None
+        self.thread = get_ident()
+        wait.callback = None
+        wait.refused = False
+        try:
+            waited = context.run(self.send, None)
+        except BaseException as error:
+            waited = None
+            self._ended = error
+        finally:
+            leave_task(loop, native)
+            self.thread = 0  # pyright: ignore[reportIncompatibleMethodOverride] (a slot may stand for a property)
+        wait.callback = callback
+        if waited is not wait or wait.refused:
+            self._waited = waited
+            self._unseen = True
+            wait.end_now()
+
+    def took_unseen_step(self) -> bool:
+        """Whether `replay` knows what the coroutine has done since asyncio's last step."""
+        unseen, self._unseen = self._unseen, False
+        return unseen
+
+    def replay(self, cancelled: BaseException | None) -> Any:
+        """What came of the step that asyncio has not seen, for it to see now.
+
+        :param cancelled: if the task was cancelled natively within that step, asyncio raises that only
+            now: it belongs to what the coroutine came to wait for, or ends it, as asyncio has it.
+        """
+        ended, self._ended = self._ended, None
+        waited, self._waited = self._waited, None
+        try:
+            if ended is not None:
+                raise cancelled if cancelled is not None and isinstance(ended, StopIteration) else ended
+        finally:
+            del ended  # a cycle through its traceback
+        if cancelled is None or (waited is not self._wait and asyncio.isfuture(waited) and waited.cancel()):
+            return waited
+        return self.throw(cancelled)
 
     def interrupt(self) -> bool:
         if self.foreign is None or not self.foreign.cancel():
@@ -170,10 +238,11 @@ async def drive(task: SpawnedTask, coro: Coroutine[Any, Any, T]) -> T:
     native = asyncio.current_task()
     assert native is not None
     task.native = native
+    task.send, task.throw = coro.send, coro.throw
     task.host.tasks[native] = task
     CURRENT.set(task)
     try:
-        return await _steps(task, coro)
+        return await _steps(task)  # type: ignore[no-any-return]
     finally:
         task.deliver_kept(native)
         del task.host.tasks[native]
@@ -181,39 +250,36 @@ async def drive(task: SpawnedTask, coro: Coroutine[Any, Any, T]) -> T:
 
 
 @coroutine
-def _steps(task: SpawnedTask, coro: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+def _steps(task: SpawnedTask) -> Generator[Any, Any, Any]:
     """Passes on what the coroutine awaits, and knows by that where it waits."""
-    send = coro.send
+    wait = task._wait
     thread = get_ident()
+    advance: Callable[[Any], Any] = task.send
     error: BaseException | None = None
     while True:
         task.thread = thread
         try:
-            if error is None:
-                waited = send(None)
-            else:
-                thrown, error = error, None
-                waited = coro.throw(thrown)
+            waited = advance(error)
         except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+            return stop.value
         finally:
             task.thread = 0
-        if task.abort is not None:
-            try:
-                yield waited
-            except BaseException as raised:
-                error = raised
-            continue
-        task.begin_native_wait(waited)
+        error = None
+        if waited is not wait:
+            task.begin_native_wait(waited)
         try:
             yield waited
         except BaseException as raised:
-            error = task.end_native_wait(raised)
+            error = raised
+        if waited is not wait:
+            error = task.end_native_wait(error)
+        if task.took_unseen_step():
+            advance = task.replay
         else:
-            task.end_native_wait(None)
+            advance = task.send if error is None else task.throw
 
 
-class AdoptedTask(_FutureTask):
+class AdoptedTask(_WaitingTask):
     """A task that somebody else started, and that called bridgeio. asyncio drives it directly, so
     the only way to end its native waits is its own: `Task.cancel`, once, and `Task.uncancel` after."""
 
