@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
+from dataclasses import dataclass
 
-from bridgeio.contract import Task
-from bridgeio.errors import SharedBetweenRunsError
-from bridgeio.registry import current_task
+from bridgeio.waiters import Line, begin, spend
 
-__all__ = ["Event"]
+__all__ = ["Event", "EventStatistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class EventStatistics:
+    """:ivar tasks_waiting: how many tasks are in `Event.wait`."""
+
+    tasks_waiting: int
 
 
 class Event:
@@ -20,41 +25,28 @@ class Event:
 
     def __init__(self) -> None:
         self._set = False
-        self._waiters: deque[Task] = deque()
+        self._line: Line[None] = Line("an Event")
 
     def set(self) -> None:
         """Sets the flag and wakes every waiting task."""
         self._set = True
-        waiters, self._waiters = self._waiters, deque()
-        for task in waiters:
-            task.wake()
+        self._line.grant_all()
 
     def is_set(self) -> bool:
         """Whether `set` was called."""
         return self._set
 
     async def wait(self) -> None:
-        """Waits until the flag is set. Any number of tasks may wait; a cancel leaves the queue.
+        """Waits until the flag is set. Any number of tasks may wait; a cancel leaves the line.
 
         :raises SharedBetweenRunsError: if tasks of another run are waiting.
         """
-        task = current_task()
-        if task.scope.cancelled:
-            await task.checkpoint_if_cancelled()
+        task = await begin()
         if self._set:
-            task.budget -= 1
-            if task.budget <= 0:
-                await task.give_way()
-            return
-        if self._waiters and self._waiters[0].host is not task.host:
-            raise SharedBetweenRunsError("tasks of another run are waiting for this Event")
-        self._waiters.append(task)
+            await spend(task)
+        else:
+            await self._line.join(task, None)
 
-        def abort() -> bool:
-            try:
-                self._waiters.remove(task)
-            except ValueError:
-                return False
-            return True
-
-        await task.park(abort)
+    def statistics(self) -> EventStatistics:
+        """What it is doing now."""
+        return EventStatistics(len(self._line))

@@ -381,7 +381,7 @@ async def test_a_result_wins_over_a_later_cancel() -> None:
     async with bridgeio.create_task_group() as group:
         scope = bridgeio.CancelScope()
         group.start_soon(wait, scope)
-        await until(lambda: event._waiters)
+        await until(lambda: event.statistics().tasks_waiting)
         event.set()
         scope.cancel()
     assert reached == ["result"]
@@ -393,7 +393,7 @@ async def test_a_cancelled_wait_leaves_the_queue() -> None:
     event = bridgeio.Event()
     with bridgeio.move_on_after(0.001):
         await event.wait()
-    assert not event._waiters
+    assert event.statistics().tasks_waiting == 0
     event.set()
     await bridgeio.sleep(0)
 
