@@ -14,14 +14,21 @@ __all__ = [
     "BackendBusyError",
     "BackendNotFoundError",
     "BackendNotInstalledError",
+    "BrokenResourceError",
     "BusyError",
+    "ClosedResourceError",
     "ConnectError",
+    "EndOfStream",
     "IncompleteReadError",
     "LimitOverrunError",
     "NoBackendError",
+    "QueueEmpty",
+    "QueueFull",
+    "QueueShutDown",
     "SharedBetweenRunsError",
     "StreamClosedError",
     "TruncatedStreamError",
+    "WouldBlock",
     "WriteBufferFullError",
     "describe",
     "show_address",
@@ -100,6 +107,34 @@ class TruncatedStreamError(EOFError):
 
 class SharedBetweenRunsError(RuntimeError):
     """An object with live waiters or an owner in one run was used in another."""
+
+
+class WouldBlock(Exception):  # noqa: N818 - AnyIO's and Trio's name
+    """A ``_nowait`` call could not be done without waiting; nothing was taken."""
+
+
+class QueueEmpty(WouldBlock):
+    """`Queue.get_nowait` found nothing."""
+
+
+class QueueFull(WouldBlock):
+    """`Queue.put_nowait` found no room."""
+
+
+class QueueShutDown(Exception):  # noqa: N818 - asyncio's name
+    """The queue was shut down: it takes no more items, and has none left to give."""
+
+
+class ClosedResourceError(Exception):
+    """This end of a memory object stream was used after it was closed, or closed while it was waited for."""
+
+
+class BrokenResourceError(Exception):
+    """Every receiving end of a memory object stream is closed: nobody will ever take the item."""
+
+
+class EndOfStream(EOFError):  # noqa: N818 - AnyIO's name
+    """Every sending end of a memory object stream is closed, and every item was taken."""
 
 
 class ConnectError(ConnectionError):

@@ -24,6 +24,12 @@ TREE = {
     errors.ConnectError: ConnectionError,
     errors.TruncatedStreamError: EOFError,
     errors.SharedBetweenRunsError: RuntimeError,
+    errors.QueueEmpty: errors.WouldBlock,
+    errors.QueueFull: errors.WouldBlock,
+    errors.QueueShutDown: Exception,
+    errors.ClosedResourceError: Exception,
+    errors.BrokenResourceError: Exception,
+    errors.EndOfStream: EOFError,
 }
 
 
