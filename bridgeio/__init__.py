@@ -16,6 +16,12 @@ if sys.platform == "win32":
     raise ImportError("bridgeio does not support Windows yet: it needs epoll or kqueue under every framework")
 
 from bridgeio import errors, lowlevel
+from bridgeio.channels import (
+    MemoryObjectReceiveStream,
+    MemoryObjectSendStream,
+    MemoryObjectStreamStatistics,
+    create_memory_object_stream,
+)
 from bridgeio.client import open_connection, open_unix_connection
 from bridgeio.errors import (
     AdapterError,
@@ -42,6 +48,8 @@ from bridgeio.errors import (
 from bridgeio.events import Event
 from bridgeio.facade import blocking
 from bridgeio.groups import TASK_STATUS_IGNORED, TaskGroup, TaskStatus, create_task_group
+from bridgeio.introspection import get_current_task, get_running_tasks
+from bridgeio.queues import Queue, QueueStatistics
 from bridgeio.reader import Reader
 from bridgeio.registry import available_backends, current_backend, known_backends
 from bridgeio.running import run, run_server
@@ -59,6 +67,8 @@ from bridgeio.scopes import (
     sleep_until,
 )
 from bridgeio.server import DrainReport, Server, current_server, serve, serve_task, serve_unix
+from bridgeio.tasks import TaskInfo
+from bridgeio.ticks import every
 from bridgeio.writer import Writer
 
 __version__ = "0.1.0"
@@ -79,15 +89,21 @@ __all__ = [
     "Event",
     "IncompleteReadError",
     "LimitOverrunError",
+    "MemoryObjectReceiveStream",
+    "MemoryObjectSendStream",
+    "MemoryObjectStreamStatistics",
     "NoBackendError",
+    "Queue",
     "QueueEmpty",
     "QueueFull",
     "QueueShutDown",
+    "QueueStatistics",
     "Reader",
     "Server",
     "SharedBetweenRunsError",
     "StreamClosedError",
     "TaskGroup",
+    "TaskInfo",
     "TaskStatus",
     "TruncatedStreamError",
     "WouldBlock",
@@ -96,15 +112,19 @@ __all__ = [
     "__version__",
     "available_backends",
     "blocking",
+    "create_memory_object_stream",
     "create_task_group",
     "current_backend",
     "current_effective_deadline",
     "current_server",
     "current_time",
     "errors",
+    "every",
     "fail_after",
     "fail_at",
     "get_cancelled_exc_class",
+    "get_current_task",
+    "get_running_tasks",
     "known_backends",
     "lowlevel",
     "move_on_after",

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import contextvars
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from time import monotonic
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from bridgeio.cancellation import Scope, cancel
@@ -31,6 +32,7 @@ from bridgeio.limits import BUDGET
 from bridgeio.lookups import AddressInfo, getaddrinfo, look_up_in_thread
 from bridgeio.poller import Poller
 from bridgeio.pollers import new_poller
+from bridgeio.tasks import TaskInfo, families, info_of
 from bridgeio.timers import Handle, Timers
 
 __all__ = [
@@ -50,8 +52,10 @@ __all__ = [
     "Probe",
     "Scope",
     "Task",
+    "TaskInfo",
     "Timers",
     "cancel",
+    "families",
     "get_current",
     "never",
 ]
@@ -170,6 +174,7 @@ class Host(ABC):
 
     :ivar backend: the name under which `current_backend` reports it.
     :ivar lingering: writers that were closed and still flush.
+    :ivar mains: the tasks that carry a `bridgeio.run`.
     :cvar cancelled_class: the exception class that means "cancelled" here, by a scope or natively.
     :cvar native_scopes: whether `open_scope` and `open_group` are to be asked.
     :cvar guarded: whether synchronous code outside any task may use writers, and is to be guarded.
@@ -183,6 +188,7 @@ class Host(ABC):
     def __init__(self) -> None:
         self.timers = Timers(self.now, self.call_at)
         self.lingering: set[Any] = set()
+        self.mains: set[Any] = set()
         self._poller: Poller | None = None
         self._watched: Handle | None = None
 
@@ -269,6 +275,16 @@ class Host(ABC):
         where ``guarded``. Nothing else of the host may run meanwhile."""
         return function(*args)
 
+    def tasks_known(self) -> Iterable[Task]:
+        """Tasks that live, from which the others can be found in the cancellation tree; the default knows
+        only `mains`. May be called at any moment, by any thread, and has to copy in one step what changes."""
+        return list(self.mains)
+
+    def census(self) -> list[tuple[TaskInfo, Task | None]]:
+        """Every living task, with its record if it has one. To be replaced where the tree of tasks is the
+        framework's own. May be called at any moment, by any thread."""
+        return [(task.info(), task) for task in families(self.tasks_known())]
+
     def close(self) -> None:
         """Ends the watch, then the poller, and takes back every timer."""
         self.timers.close()
@@ -293,9 +309,11 @@ class Task:
     :ivar failing: the task was woken to raise its cancellation.
     :ivar budget: operations left before the task gives way to others.
     :ivar kept: a native cancellation came during a wait that could not be taken back; see `park`.
+    :ivar coro: the coroutine that it runs, for those who ask. Set by the core for what the core starts.
+    :ivar since: when the record was made, on `time.monotonic`.
     """
 
-    __slots__ = ("__weakref__", "abort", "budget", "failing", "host", "kept", "name", "scope")
+    __slots__ = ("__weakref__", "abort", "budget", "coro", "failing", "host", "kept", "name", "scope", "since")
 
     def __init__(self, host: Any, name: str, scope: Scope) -> None:
         self.host = host
@@ -305,6 +323,8 @@ class Task:
         self.failing = False
         self.kept = False
         self.budget = BUDGET
+        self.coro: Any = None
+        self.since = monotonic()
         scope.task = self
 
     # Required
@@ -350,6 +370,14 @@ class Task:
         Where that is cheaper than a turn of the host's. A step that raises is the adapter's to see to.
         """
         self.wake()
+
+    def info(self) -> TaskInfo:
+        """The task as others see it. At any moment, in any thread, as the next."""
+        return info_of(self)
+
+    def has_pending_cancellation(self) -> bool:
+        """Whether its next wait, or the one it is in, is cancelled."""
+        return self.scope.task is self and (self.scope.cancelled or self.kept)
 
     # The same everywhere but on hosts with scopes of their own
 

@@ -148,6 +148,7 @@ class TaskGroup:
             body.close()
             coro.close()
             raise
+        child.coro = coro
         self._children.add(child)
         return child
 

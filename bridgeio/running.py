@@ -10,7 +10,7 @@ from typing import Any, TypeVar, TypeVarTuple
 from bridgeio.events import Event
 from bridgeio.groups import as_coroutine
 from bridgeio.registry import backend as load_backend
-from bridgeio.registry import current_host
+from bridgeio.registry import current_host, current_task
 from bridgeio.scopes import CancelScope
 from bridgeio.server import Handler, Server, serve, serve_unix
 from bridgeio.signals import signals_call
@@ -47,12 +47,16 @@ def run(
     chosen = load_backend(backend)
 
     async def main() -> T:
+        task = current_task()
+        task.host.mains.add(task)
         try:
-            result: T = await as_coroutine(async_fn, *args)
+            task.coro = coro = as_coroutine(async_fn, *args)
+            result: T = await coro
             return result
         finally:
             with CancelScope(shield=True):
-                await flush_lingering(current_host())
+                await flush_lingering(task.host)
+            task.host.mains.discard(task)
 
     try:
         return chosen.run(main, backend_options or {})

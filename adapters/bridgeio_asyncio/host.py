@@ -46,6 +46,9 @@ class AsyncioHost(Host):
         self.loop.create_task(drive(task, coro), name=name)
         return task
 
+    def tasks_known(self) -> list[SpawnedTask | AdoptedTask]:
+        return list(self.tasks.values())
+
     def adopt(self, native: asyncio.Task[Any]) -> SpawnedTask | AdoptedTask:
         """The record of a native task; the same one as long as the task lives."""
         known = self.tasks.get(native)

@@ -91,6 +91,9 @@ class _WaitingTask(Task):
         if not self.is_ours(error):
             self._keep()
 
+    def has_pending_cancellation(self) -> bool:
+        return super().has_pending_cancellation() or bool(getattr(self.native, "_must_cancel", False))
+
     def deliver_kept(self, native: asyncio.Task[Any] | None) -> None:
         """The count stays as it is: this is the cancellation that has been counted."""
         if self.kept and native is not None:
@@ -289,6 +292,7 @@ class AdoptedTask(_WaitingTask):
 
     def __init__(self, host: AsyncioHost, native: asyncio.Task[Any]) -> None:
         super().__init__(host, native.get_name(), Scope(), native)
+        self.coro = native.get_coro()
         self._owed = 0
 
     @property

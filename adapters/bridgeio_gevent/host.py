@@ -63,6 +63,7 @@ class GeventHost(Host):
         self._native: deque[GeventTask] = deque()
         self._calls: deque[Callable[[], None]] = deque()
         self._joiner: GeventTask | None = None
+        self._adopted: weakref.WeakValueDictionary[int, GeventTask] = weakref.WeakValueDictionary()
         self._generators: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         self._hooks_before: Any = None  # set while ours are in force
         # Ahead of others' callbacks, so that no gevent.Timeout comes between a wake-up and its turn.
@@ -110,6 +111,10 @@ class GeventHost(Host):
         self.prod()
         return task
 
+    def tasks_known(self) -> list[GeventTask]:
+        adopted = (ref() for ref in self._adopted.valuerefs())
+        return [*list(self.tasks), *(task for task in adopted if task is not None and task.is_carried())]
+
     def adopt(self, inside: greenlet) -> GeventTask:
         """The record of a greenlet that somebody else started; the same one as long as both live."""
         known = carried_by(inside)
@@ -117,6 +122,7 @@ class GeventHost(Host):
             self.shared = True
             known = GeventTask(self, f"greenlet {inside!r}", Scope())
             known.carry_in(inside)
+            self._adopted[id(known)] = known
         if known.driven:
             known.thread = self.thread  # it was lost in a native wait
         else:

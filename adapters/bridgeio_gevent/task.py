@@ -164,6 +164,10 @@ class GeventTask(Task):
         setattr(inside, "switch_out", self.leave_for_native_wait)  # noqa: B010 - not one of greenlet's own
         self._greenlet = weakref.ref(inside)
 
+    def is_carried(self) -> bool:
+        inside = self._greenlet() if self._greenlet is not None else None
+        return inside is not None and not inside.dead
+
     def start_here(self) -> None:
         self.driven = True
         self.thread = self.host.thread
@@ -172,6 +176,7 @@ class GeventTask(Task):
 
     def end_here(self) -> None:
         self.driven = False
+        self.coro = None
         self.thread = 0
         self.resume = None  # the greenlet keeps the task: a circle, otherwise
         self.host.task_ended(self)
@@ -297,6 +302,8 @@ def drive(task: GeventTask, coro: Coroutine[Any, Any, T]) -> T:
     current = CURRENT.set(task)
     named = _tell_sniffio()
     task.start_here()
+    if task.coro is None:
+        task.coro = coro  # the core says so of what the core starts
     try:
         result = steps(coro)
         task.pay_what_is_kept()

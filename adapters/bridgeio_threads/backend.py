@@ -57,9 +57,11 @@ class ThreadsBackend(Backend):
         task = self._visitor()
         with task.host.entered(task):
             token = CURRENT.set(task)
+            task.coro = coro
             try:
                 return drive(coro)
             finally:
+                task.coro = None
                 CURRENT.reset(token)
 
     def versions(self) -> dict[str, str]:

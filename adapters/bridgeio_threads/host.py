@@ -88,6 +88,9 @@ class ThreadsHost(Host):
     def spawn(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> ThreadTask:
         return self._spawn(coro, name, scope, copy_context())
 
+    def tasks_known(self) -> list[ThreadTask]:
+        return list(self.tasks)
+
     def poller(self) -> Poller:
         return self.sockets
 

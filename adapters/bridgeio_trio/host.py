@@ -11,9 +11,9 @@ from typing import Any
 import trio
 from trio.lowlevel import spawn_system_task, wait_readable, wait_writable
 
-from bridgeio.contract import CURRENT, Handle, Host, Scope
+from bridgeio.contract import CURRENT, Handle, Host, Scope, Task, TaskInfo
 from bridgeio_trio.scopes import TrioGroup, TrioScope
-from bridgeio_trio.task import TrioTask
+from bridgeio_trio.task import TrioTask, info_of_native
 
 __all__ = ["TrioHost", "current_host"]
 
@@ -37,6 +37,7 @@ class TrioHost(Host, trio.abc.Instrument):
         self._alarms: set[_Alarm] = set()
         self._until_alarm = trio.CancelScope()
         self._open = True
+        self._init = trio.lowlevel.current_root_task()
         super().__init__()
         trio.lowlevel.add_instrument(self)
         spawn_system_task(self._keep_alarms, name="bridgeio timers")
@@ -79,6 +80,17 @@ class TrioHost(Host, trio.abc.Instrument):
 
     def effective_deadline(self) -> float:
         return trio.current_effective_deadline()
+
+    def census(self) -> list[tuple[TaskInfo, Task | None]]:
+        """By Trio's own tree, in which most tasks have never called bridgeio."""
+        found: list[tuple[TaskInfo, Task | None]] = []
+        tasks = [self._init]
+        while tasks:
+            native = tasks.pop()
+            if native is not None:
+                found.append((info_of_native(native), self._records.get(native)))
+                tasks += [child for nursery in native.child_nurseries for child in nursery.child_tasks]
+        return found
 
     def adopt(self, native: trio.lowlevel.Task) -> TrioTask:
         """The record of the running task; the same one as long as the task lives."""

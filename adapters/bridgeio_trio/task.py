@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from _thread import get_ident
 from collections.abc import Callable, Generator
+from functools import partial
 from types import coroutine
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,12 +21,12 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
-from bridgeio.contract import BUDGET, Scope, Task
+from bridgeio.contract import BUDGET, Scope, Task, TaskInfo
 
 if TYPE_CHECKING:
     from bridgeio_trio.host import TrioHost
 
-__all__ = ["TrioTask"]
+__all__ = ["TrioTask", "info_of_native"]
 
 _WOKEN: Final[Outcome[Any]] = Value(None)
 
@@ -66,7 +68,10 @@ class TrioTask(Task):
         self.budget = BUDGET
         ended = yield self._trap
         if ended is not _WOKEN:
-            ended.unwrap()
+            try:
+                ended.unwrap()
+            finally:
+                del ended  # it holds the exception, whose traceback holds this frame
 
     def wake(self) -> None:
         if self.abort is not None and self.native is not None:
@@ -82,6 +87,12 @@ class TrioTask(Task):
         await cancel_shielded_checkpoint()
 
     checkpoint_if_cancelled = staticmethod(checkpoint_if_cancelled)  # pyright: ignore[reportAssignmentType]
+
+    def info(self) -> TaskInfo:
+        return super().info() if self.native is None else info_of_native(self.native)
+
+    def has_pending_cancellation(self) -> bool:
+        return self.native is not None and _is_cancelled(weakref.ref(self.native))
 
     def end(self) -> None:
         """The task is over. Undoes the circles through its context and its trap, lest every
@@ -105,6 +116,19 @@ def _trap_for(on_cancel: Callable[[object], Abort]) -> Any:
         return waiting.send(None)
     finally:
         waiting.close()
+
+
+def info_of_native(native: trio.lowlevel.Task) -> TaskInfo:
+    """A Trio task as others see it, whether or not it has ever called bridgeio."""
+    nursery = native.parent_nursery
+    parent_id = None if nursery is None else id(nursery.parent_task)
+    return TaskInfo(id(native), parent_id, native.name, native.coro, partial(_is_cancelled, weakref.ref(native)))
+
+
+def _is_cancelled(ref: weakref.ref[trio.lowlevel.Task]) -> bool:
+    """Trio tells that of no task but the running one, so this has to look inside, as AnyIO does."""
+    native = ref()
+    return native is not None and bool(native._cancel_status.effectively_cancelled)
 
 
 _ASK_TRIO = Scope()

@@ -114,6 +114,7 @@ class TwistedHost(Host):
             coro.close()
             raise
         task = TwistedTask(self, coro, name, Scope(), on_end)
+        task.coro = coro
         self.roots.add(task)
         task.resume()
         return task
