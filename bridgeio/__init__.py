@@ -16,6 +16,7 @@ if sys.platform == "win32":
     raise ImportError("bridgeio does not support Windows yet: it needs epoll or kqueue under every framework")
 
 from bridgeio import errors, lowlevel
+from bridgeio.barriers import Barrier, BarrierStatistics
 from bridgeio.channels import (
     MemoryObjectReceiveStream,
     MemoryObjectSendStream,
@@ -28,6 +29,7 @@ from bridgeio.errors import (
     BackendBusyError,
     BackendNotFoundError,
     BackendNotInstalledError,
+    BrokenBarrierError,
     BrokenResourceError,
     BusyError,
     ClosedResourceError,
@@ -45,10 +47,12 @@ from bridgeio.errors import (
     WouldBlock,
     WriteBufferFullError,
 )
-from bridgeio.events import Event
+from bridgeio.events import Event, EventStatistics
 from bridgeio.facade import blocking
 from bridgeio.groups import TASK_STATUS_IGNORED, TaskGroup, TaskStatus, create_task_group
+from bridgeio.guards import ResourceGuard
 from bridgeio.introspection import get_current_task, get_running_tasks
+from bridgeio.locks import Condition, ConditionStatistics, Lock, LockStatistics
 from bridgeio.queues import Queue, QueueStatistics
 from bridgeio.reader import Reader
 from bridgeio.registry import available_backends, current_backend, known_backends
@@ -66,6 +70,7 @@ from bridgeio.scopes import (
     sleep_forever,
     sleep_until,
 )
+from bridgeio.semaphores import CapacityLimiter, CapacityLimiterStatistics, Semaphore, SemaphoreStatistics
 from bridgeio.server import DrainReport, Server, current_server, serve, serve_task, serve_unix
 from bridgeio.tasks import TaskInfo
 from bridgeio.ticks import every
@@ -79,16 +84,26 @@ __all__ = [
     "BackendBusyError",
     "BackendNotFoundError",
     "BackendNotInstalledError",
+    "Barrier",
+    "BarrierStatistics",
+    "BrokenBarrierError",
     "BrokenResourceError",
     "BusyError",
     "CancelScope",
+    "CapacityLimiter",
+    "CapacityLimiterStatistics",
     "ClosedResourceError",
+    "Condition",
+    "ConditionStatistics",
     "ConnectError",
     "DrainReport",
     "EndOfStream",
     "Event",
+    "EventStatistics",
     "IncompleteReadError",
     "LimitOverrunError",
+    "Lock",
+    "LockStatistics",
     "MemoryObjectReceiveStream",
     "MemoryObjectSendStream",
     "MemoryObjectStreamStatistics",
@@ -99,6 +114,9 @@ __all__ = [
     "QueueShutDown",
     "QueueStatistics",
     "Reader",
+    "ResourceGuard",
+    "Semaphore",
+    "SemaphoreStatistics",
     "Server",
     "SharedBetweenRunsError",
     "StreamClosedError",

@@ -14,6 +14,7 @@ __all__ = [
     "BackendBusyError",
     "BackendNotFoundError",
     "BackendNotInstalledError",
+    "BrokenBarrierError",
     "BrokenResourceError",
     "BusyError",
     "ClosedResourceError",
@@ -107,6 +108,10 @@ class TruncatedStreamError(EOFError):
 
 class SharedBetweenRunsError(RuntimeError):
     """An object with live waiters or an owner in one run was used in another."""
+
+
+class BrokenBarrierError(RuntimeError):
+    """A `Barrier` was aborted, or was reset while the task waited at it."""
 
 
 class WouldBlock(Exception):  # noqa: N818 - AnyIO's and Trio's name

@@ -28,7 +28,11 @@ class Event:
         self._line: Line[None] = Line("an Event")
 
     def set(self) -> None:
-        """Sets the flag and wakes every waiting task."""
+        """Sets the flag and wakes every waiting task.
+
+        :raises SharedBetweenRunsError: if those are of another run than the caller.
+        """
+        self._line.check_caller()
         self._set = True
         self._line.grant_all()
 

@@ -12,14 +12,14 @@ Rule 4: a line is in one run at a time. It may be made anywhere, and used in a r
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from bridgeio.contract import Task
-from bridgeio.errors import SharedBetweenRunsError
+from bridgeio.errors import NoBackendError, SharedBetweenRunsError
 from bridgeio.registry import current_task
 
-__all__ = ["Line", "Waiter", "begin", "spend"]
+__all__ = ["Line", "StayingWaiter", "Waiter", "begin", "spend"]
 
 T = TypeVar("T")
 
@@ -29,44 +29,70 @@ class Waiter(Generic[T]):
 
     :ivar task: who waits.
     :ivar item: what it brought, or is to be given; the line does not look at it.
+    :ivar granted: it is his. Who finds this when his wait raises is being closed by his driver, and has to
+        hand on what he will never use.
     """
 
-    __slots__ = ("item", "line", "task")
+    __slots__ = ("granted", "item", "line", "task")
 
     def __init__(self, line: Line[T], task: Task, item: T) -> None:
         self.line = line
         self.task = task
         self.item = item
+        self.granted = False
 
     def __call__(self) -> bool:
         return self.line.remove(self)
+
+    def wait(self) -> Awaitable[Any]:
+        """An awaitable that ends when the waiter is granted. To be awaited at once, by his task."""
+        awaitable: Awaitable[Any] = self.task.park(self)
+        return awaitable
+
+
+class StayingWaiter(Waiter[T]):
+    """One whom no cancel takes out of the line: it comes at the next wait."""
+
+    __slots__ = ()
+
+    def __call__(self) -> bool:
+        return False
 
 
 class Line(Generic[T]):
     """Waiters, in the order in which they came.
 
-    :ivar what: what they wait for, in words, for those who look at a task that hangs.
+    :ivar holder: who has what they wait for, if that is one task.
     """
 
-    __slots__ = ("_waiters", "what")
+    __slots__ = ("_waiters", "_what", "holder")
 
     def __init__(self, what: str) -> None:
-        self.what = what
+        self._what = what
+        self.holder: Task | None = None
         self._waiters: OrderedDict[Waiter[T], None] = OrderedDict()  # leaves the middle as fast as the front
 
     def __len__(self) -> int:
         return len(self._waiters)
 
-    def join(self, task: Task, item: T) -> Awaitable[Any]:
-        """An awaitable that ends when the waiter is granted. To be awaited at once, by that task.
+    @property
+    def what(self) -> str:
+        """What they wait for, in words, for those who look at a task that hangs."""
+        return self._what if self.holder is None else f"{self._what} held by {self.holder.name}"
+
+    def add(self, task: Task, item: T, kind: type[Waiter[T]] = Waiter) -> Waiter[T]:
+        """A new waiter, who is the last. He is to `Waiter.wait` at once.
 
         :raises SharedBetweenRunsError: if tasks of another run stand here.
         """
         self.check_run(task)
-        waiter = Waiter(self, task, item)
+        waiter = kind(self, task, item)
         self._waiters[waiter] = None
-        awaitable: Awaitable[Any] = task.park(waiter)
-        return awaitable
+        return waiter
+
+    def join(self, task: Task, item: T) -> Awaitable[Any]:
+        """`add` and `Waiter.wait` at once, for a wait that leaves nothing to hand on."""
+        return self.add(task, item).wait()
 
     def first(self) -> Waiter[T] | None:
         """Who is next; stays in the line."""
@@ -77,6 +103,7 @@ class Line(Generic[T]):
         if not self._waiters:
             return None
         waiter, _ = self._waiters.popitem(last=False)
+        waiter.granted = True
         waiter.task.wake()
         return waiter
 
@@ -84,6 +111,16 @@ class Line(Generic[T]):
         """Everybody who stands here now; how many those were."""
         waiters, self._waiters = self._waiters, OrderedDict()
         for waiter in waiters:
+            waiter.granted = True
+            waiter.task.wake()
+        return len(waiters)
+
+    def grant_those(self, chosen: Callable[[T], bool]) -> int:
+        """Those whose ``item`` is chosen, wherever they stand; how many those were."""
+        waiters = [waiter for waiter in self._waiters if chosen(waiter.item)]
+        for waiter in waiters:
+            del self._waiters[waiter]
+            waiter.granted = True
             waiter.task.wake()
         return len(waiters)
 
@@ -95,16 +132,39 @@ class Line(Generic[T]):
         return True
 
     def check_run(self, task: Task) -> None:
-        """:raises SharedBetweenRunsError: if tasks of another run stand here."""
-        first = self.first()
-        if first is not None and first.task.host is not task.host:
-            raise SharedBetweenRunsError(f"tasks of another run wait for {self.what}; one run at a time can use it")
+        """:raises SharedBetweenRunsError: if tasks of another run stand here, or one of them holds it."""
+        other = self.holder
+        if other is None and self._waiters:
+            other = next(iter(self._waiters)).task
+        if other is not None and other.host is not task.host:
+            raise self._shared(other)
+
+    def _shared(self, other: Task) -> SharedBetweenRunsError:
+        """Whether that run is going on cannot be seen from here, so the words fit both."""
+        does = "holds" if other is self.holder else "waits for"
+        return SharedBetweenRunsError(
+            f"{other.name}, a task of another run, {does} {self._what}; one run at a time can use it, and one that "
+            f"a run has ended with is lost: make {self._what} for each run, or see that it is given back"
+        )
+
+    def check_caller(self) -> None:
+        """The same for calls that cannot wait, and may be made outside any task: such a callback is believed
+        to belong to the run.
+
+        :raises SharedBetweenRunsError: if the calling task is of another run than those who stand here.
+        """
+        if self._waiters:
+            try:
+                task = current_task()
+            except NoBackendError:
+                return
+            self.check_run(task)
 
 
 async def begin() -> Task:
     """The calling task, which is not cancelled. The first thing that an async function does (rule 3)."""
     task = current_task()
-    if task.scope.cancelled:
+    if task.scope.cancelled or task.kept:
         await task.checkpoint_if_cancelled()
     return task
 

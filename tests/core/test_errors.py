@@ -24,6 +24,7 @@ TREE = {
     errors.ConnectError: ConnectionError,
     errors.TruncatedStreamError: EOFError,
     errors.SharedBetweenRunsError: RuntimeError,
+    errors.BrokenBarrierError: RuntimeError,
     errors.QueueEmpty: errors.WouldBlock,
     errors.QueueFull: errors.WouldBlock,
     errors.QueueShutDown: Exception,

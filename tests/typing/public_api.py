@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import inf
 from typing import assert_type
 
 import bridgeio
@@ -70,6 +71,27 @@ async def tasks() -> None:
         assert_type(scope.cancelled_caught, bool)
     with bridgeio.fail_after(None):
         assert_type(bridgeio.current_time(), float)
+
+
+async def synchronising() -> None:
+    lock = bridgeio.Lock()
+    async with lock as nothing:
+        assert_type(nothing, None)
+    assert_type(lock.statistics().owner, bridgeio.TaskInfo | None)
+    async with bridgeio.Condition(lock) as nothing:
+        assert_type(nothing, None)
+    assert_type(await bridgeio.Condition().wait_for(lambda: "value"), str)
+    async with bridgeio.Semaphore(1, max_value=2) as semaphore:
+        assert_type(semaphore, bridgeio.Semaphore)
+        assert_type(semaphore.max_value, int | None)
+    limiter = bridgeio.CapacityLimiter(1)
+    limiter.total_tokens = inf
+    await limiter.acquire_on_behalf_of("anything")
+    assert_type(limiter.statistics().borrowers, tuple[object, ...])
+    async with bridgeio.Barrier(2) as index:
+        assert_type(index, int)
+    with bridgeio.ResourceGuard("reading from"):
+        pass
 
 
 @asynccontextmanager

@@ -1,0 +1,247 @@
+"""Locks and conditions: who holds it, and who is next.
+
+Rule 1: a lock is handed over. ``release()`` makes the first who waits its owner, there and then: nobody
+overtakes him, the releasing task least of all.
+Rule 2: a task whose wait for the lock is cancelled has the lock, or it has left the line; see
+`bridgeio.waiters`.
+Rule 3: whoever waits for a condition has its lock again when ``wait()`` ends, however it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeVar
+
+from bridgeio.contract import Task, TaskInfo
+from bridgeio.errors import WouldBlock
+from bridgeio.registry import current_task
+from bridgeio.waiters import Line, StayingWaiter, begin, spend
+
+__all__ = ["Condition", "ConditionStatistics", "Lock", "LockStatistics"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LockStatistics:
+    """:ivar locked: whether a task holds it.
+    :ivar owner: the task that holds it, or ``None``.
+    :ivar tasks_waiting: how many tasks are in `Lock.acquire`.
+    """
+
+    locked: bool
+    owner: TaskInfo | None
+    tasks_waiting: int
+
+
+class Lock:
+    """Lets one task at a time into ``async with lock:``. May be made outside any run.
+
+    First come, first served: a release hands it to the task that has waited longest, which owns it from
+    then on, also if it is cancelled before it goes on. Only the owner releases it.
+
+    A task that ends with the lock held leaves it locked; other runs are told so.
+    """
+
+    def __init__(self) -> None:
+        self._line: Line[None] = Line("a Lock")  # its holder is the owner
+
+    async def __aenter__(self) -> None:
+        await self.acquire()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    async def acquire(self) -> None:
+        """Waits until the lock is the calling task's. A cancel leaves the line, and nothing behind.
+
+        :raises RuntimeError: if the task holds it already.
+        :raises SharedBetweenRunsError: if a task of another run holds it.
+        """
+        task = await begin()
+        taken = self._take(task)
+        try:
+            await (spend(task) if taken else self._line.join(task, None))
+        except BaseException:
+            self._disown(task)
+            raise
+
+    def acquire_nowait(self) -> None:
+        """Takes the lock if nobody holds it.
+
+        :raises WouldBlock: if another task does.
+        :raises RuntimeError: if the task holds it already.
+        :raises SharedBetweenRunsError: if a task of another run holds it.
+        """
+        if not self._take(current_task()):
+            raise WouldBlock(f"this is {self._line.what}")
+
+    def release(self) -> None:
+        """Hands the lock to the first who waits for it.
+
+        :raises RuntimeError: if the calling task does not hold it.
+        """
+        self._check_owned_by(current_task())
+        self._hand_over()
+
+    def locked(self) -> bool:
+        """Whether a task holds it."""
+        return self._line.holder is not None
+
+    def statistics(self) -> LockStatistics:
+        """What it is doing now."""
+        owner = self._line.holder
+        return LockStatistics(owner is not None, None if owner is None else owner.info(), len(self._line))
+
+    def _take(self, task: Task) -> bool:
+        line = self._line
+        if line.holder is None:
+            line.holder = task
+            return True
+        if line.holder is task:
+            raise RuntimeError(f"{task.name} holds this Lock already, and would wait for itself")
+        line.check_run(task)
+        return False
+
+    async def _take_back(self, task: Task) -> None:
+        """What `Condition.wait` ends with: no cancel ends this wait, it comes at the next one."""
+        if self._line.holder is None:
+            self._line.holder = task
+            return
+        waiter = self._line.add(task, None, StayingWaiter)
+        try:
+            await waiter.wait()
+        except BaseException:
+            self._line.remove(waiter)
+            self._disown(task)
+            raise
+
+    def _hand_over(self) -> None:
+        first = self._line.grant()
+        self._line.holder = None if first is None else first.task
+
+    def _disown(self, task: Task) -> None:
+        """The task's coroutine is being closed: if it has the lock, nobody would ever release it."""
+        if self._line.holder is task:
+            self._hand_over()
+
+    def _check_owned_by(self, task: Task) -> None:
+        owner = self._line.holder
+        if owner is not task:
+            held = "nobody holds it" if owner is None else f"{owner.name} holds it"
+            raise RuntimeError(f"{task.name} does not hold this Lock: {held}")
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionStatistics:
+    """:ivar tasks_waiting: how many tasks are in `Condition.wait` and were not notified yet.
+    :ivar lock_statistics: what its lock is doing.
+    """
+
+    tasks_waiting: int
+    lock_statistics: LockStatistics
+
+
+class Condition:
+    """Lets tasks that hold a lock wait until another says that something has changed.
+
+    Entering it acquires the lock, and leaving it releases it. May be made outside any run.
+
+    :param lock: to share one between conditions; by default it has its own.
+    """
+
+    def __init__(self, lock: Lock | None = None) -> None:
+        self._lock = Lock() if lock is None else lock
+        self._line: Line[None] = Line("a Condition")
+
+    async def __aenter__(self) -> None:
+        await self._lock.acquire()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    async def acquire(self) -> None:
+        """Acquires the lock; see `Lock.acquire`."""
+        await self._lock.acquire()
+
+    def acquire_nowait(self) -> None:
+        """Acquires the lock if nobody holds it; see `Lock.acquire_nowait`."""
+        self._lock.acquire_nowait()
+
+    def release(self) -> None:
+        """Releases the lock; see `Lock.release`."""
+        self._lock.release()
+
+    def locked(self) -> bool:
+        """Whether a task holds the lock."""
+        return self._lock.locked()
+
+    async def wait(self) -> None:
+        """Releases the lock, waits for a notification, and acquires the lock again.
+
+        The lock is held again also after a cancel, which does not shorten that second wait. A cancel
+        that comes after the notification comes at the next wait; so ask again what you waited for.
+
+        :raises RuntimeError: if the calling task does not hold the lock.
+        :raises SharedBetweenRunsError: if tasks of another run are waiting.
+        """
+        task = await begin()
+        self._lock._check_owned_by(task)
+        waiter = self._line.add(task, None)
+        self._lock._hand_over()
+        try:
+            await waiter.wait()
+        except BaseException as error:
+            if waiter.granted:
+                self._line.grant()  # the notification is the next one's
+            if not isinstance(error, GeneratorExit):  # then nothing can be awaited any more
+                await self._lock._take_back(task)
+            raise
+        await self._lock._take_back(task)
+
+    async def wait_for(self, predicate: Callable[[], T]) -> T:
+        """Waits until ``predicate()`` is true, and returns its value. It is asked with the lock held.
+
+        :raises RuntimeError: if the calling task does not hold the lock.
+        :raises SharedBetweenRunsError: if tasks of another run are waiting.
+        """
+        task = await begin()
+        self._lock._check_owned_by(task)
+        result = predicate()
+        if result:
+            await spend(task)
+        while not result:
+            await self.wait()
+            result = predicate()
+        return result
+
+    def notify(self, n: int = 1) -> None:
+        """Wakes the ``n`` tasks that have waited longest. They go on when they have the lock.
+
+        :raises RuntimeError: if the calling task does not hold the lock.
+        :raises SharedBetweenRunsError: if tasks of another run are waiting.
+        """
+        self._check_notifier()
+        for _ in range(n):
+            if self._line.grant() is None:
+                break
+
+    def notify_all(self) -> None:
+        """Wakes every waiting task; see `notify`."""
+        self._check_notifier()
+        self._line.grant_all()
+
+    def statistics(self) -> ConditionStatistics:
+        """What it is doing now."""
+        return ConditionStatistics(len(self._line), self._lock.statistics())
+
+    def _check_notifier(self) -> None:
+        task = current_task()
+        self._lock._check_owned_by(task)
+        self._line.check_run(task)
