@@ -59,6 +59,11 @@ class Workers:
         self.alive += 1
         self._host.baton.queue.append(gate)
 
+    @property
+    def idle(self) -> int:
+        """How many of those have nothing to do."""
+        return len(self._idle)
+
     def rest(self, worker: Worker) -> None:
         worker.parking.close()
         self._idle.append(worker)

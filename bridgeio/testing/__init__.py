@@ -31,5 +31,6 @@ from __future__ import annotations
 from bridgeio.testing.peers import Peer, RawListener
 from bridgeio.testing.proof import Witness
 from bridgeio.testing.resources import unchanged, until
+from bridgeio.testing.sweeping import Moment, Swept, sweep
 
-__all__ = ["Peer", "RawListener", "Witness", "unchanged", "until"]
+__all__ = ["Moment", "Peer", "RawListener", "Swept", "Witness", "sweep", "unchanged", "until"]

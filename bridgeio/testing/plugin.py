@@ -35,7 +35,14 @@ patch_if_asked()
 from bridgeio.registry import adapter  # noqa: E402
 from bridgeio.testing.carrying import Carrier  # noqa: E402
 from bridgeio.testing.proof import Witness, witness_of  # noqa: E402
-from bridgeio.testing.reporting import NOT_PROMISED, header, not_promised_lines, repeat_commands  # noqa: E402
+from bridgeio.testing.reporting import (  # noqa: E402
+    NOT_PROMISED,
+    header,
+    not_promised_lines,
+    repeat_commands,
+    swept_line,
+)
+from bridgeio.testing.sweeping import SWEPT  # noqa: E402
 
 __all__: list[str] = []
 
@@ -163,6 +170,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     ]
     options = ["-p", __name__] if config.pluginmanager.hasplugin(__name__) else []
     _section(terminalreporter, "bridgeio: not promised", list(not_promised_lines(skipped)))
+    if SWEPT:
+        terminalreporter.line(swept_line(SWEPT))
     if any(name for _, name in failed):
         _section(terminalreporter, "bridgeio: to repeat a failure", list(repeat_commands(failed, options)))
 

@@ -14,7 +14,8 @@ from types import ModuleType
 from typing import Any
 
 import bridgeio
-from bridgeio.unpatched import original
+from bridgeio.contract import get_current
+from bridgeio.unpatched import get_ident, original
 
 __all__ = ["FIRST_PARTY", "PRESENT", "Witness", "witness_of"]
 
@@ -170,6 +171,12 @@ class ThreadsWitness(Witness):
         async with bridgeio.create_task_group() as group:
             group.start_soon(child)
         self.check(there != [here], "a child task runs in its parent's thread")
+
+    def kept_threads(self) -> int:
+        """Inside a run, those that wait for the next task; a run that has ended has none."""
+        task = get_current()
+        workers = getattr(task.host, "workers", None) if task is not None and task.thread == get_ident() else None
+        return 0 if workers is None else int(workers.idle)
 
 
 FIRST_PARTY: dict[str, type[Witness]] = {

@@ -15,8 +15,9 @@ from pathlib import Path
 import bridgeio
 from bridgeio.registry import adapter
 from bridgeio.testing.choosing import PATCHED, REACTOR, absent_backends
+from bridgeio.testing.sweeping import Swept
 
-__all__ = ["NOT_PROMISED", "header", "not_promised_lines", "repeat_commands"]
+__all__ = ["NOT_PROMISED", "header", "not_promised_lines", "repeat_commands", "swept_line"]
 
 NOT_PROMISED = "not promised: "
 
@@ -83,3 +84,11 @@ def repeat_commands(failed: Sequence[tuple[str, str | None]], options: Sequence[
         yield shlex.join([*settings, "pytest", *options, test, *only])
     if len(tests) > SHOWN:
         yield f"(and {len(tests) - SHOWN} more)"
+
+
+def swept_line(swept: Sequence[Swept]) -> str:
+    """How far the sweeps of a session reached: see `bridgeio.testing.sweep`."""
+    waits = sum(each.waits for each in swept)
+    operations, backends = {each.operation for each in swept}, {each.backend for each in swept}
+    some = "1 backend" if len(backends) == 1 else f"{len(backends)} backends"
+    return f"bridgeio: swept {waits} waits in {len(operations)} operations on {some}"

@@ -15,7 +15,7 @@ from bridgeio.registry import current_host
 from bridgeio.testing.proof import PRESENT, Witness, witness_of
 from bridgeio.unpatched import original
 
-__all__ = ["Holdings", "holdings", "unchanged", "until", "wait_until_back"]
+__all__ = ["Holdings", "holdings", "open_descriptors", "unchanged", "until", "wait_until_back"]
 
 PATIENCE = 25.0  # seconds until what is still held counts as leaked; on a busy machine 2,000 threads take a while
 

@@ -327,7 +327,7 @@ def test_chapters_have_no_names_in_common() -> None:
 
     chapters = [
         "bad_input", "cancelling", "connecting", "draining", "fairness", "forking",
-        "running", "serving", "streams", "tasks", "writing",
+        "running", "serving", "streams", "sweeps", "tasks", "writing",
     ]  # fmt: skip
     names = [
         name

@@ -1,0 +1,327 @@
+"""A cancel at every wait of a piece of code: one run for each, and a look at what each has lost.
+
+Rule 1: the swept code runs again and again, each time in a world made anew, and is cancelled at its
+first, second, third wait, until a run ends before the cancel's turn has come.
+Rule 2: tasks that the swept code starts belong to it, and their waits are counted with its own; what
+the world around it has started does not.
+Rule 3: a cancel meets a wait in several ways (`Moment`), and each has a sweep of its own.
+Rule 4: after each run the world says whether anything was lost; that descriptors, tasks and timers are
+no more than before is looked at here.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import bridgeio
+from bridgeio.contract import Host, Task
+from bridgeio.registry import current_host, current_task
+from bridgeio.testing.observing import Abort, Observer, observed
+from bridgeio.testing.resources import open_descriptors, unchanged
+
+__all__ = ["SWEPT", "Moment", "Operation", "Swept", "World", "sweep"]
+
+Operation = Callable[[], Coroutine[Any, Any, object]]
+World = Callable[[], AbstractAsyncContextManager[Operation]]
+
+MOST_WAITS = 200  # of one operation; beyond that it is taken for one that never ends
+PATIENCE = 5.0  # seconds for one run, and for what it has left behind to go away
+
+logger = logging.getLogger("bridgeio.testing")
+
+
+class Moment(Enum):
+    """When a cancel comes."""
+
+    FIRST = "before its first step"
+    WAITING = "while it waits"
+    BEFORE = "in the turn of the result, just before that"
+    AFTER = "in the turn of the result, just after that"
+    YIELDING = "while it gives way after its work"
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep has done.
+
+    :ivar waits: how many times a cancel met a wait.
+    :ivar runs: how many times the operation ran, the first one without a cancel included.
+    """
+
+    operation: str
+    backend: str
+    waits: int
+    runs: int
+
+
+SWEPT: list[Swept] = []
+"""All sweeps of this process that found nothing; the plugin's summary is made from them."""
+
+
+async def sweep(world: World, *, name: str = "", moments: Iterable[Moment] = Moment) -> Swept:
+    """Runs an operation again and again, and cancels it at each of its waits in turn.
+
+    ``world`` is an async context manager, entered anew for each run. It prepares what the operation
+    needs, yields the operation (an async function without arguments), and then says, by assertions,
+    whether anything was lost; by then the operation has been cancelled, or it has finished::
+
+        @asynccontextmanager
+        async def a_line():
+            async with peer_stream() as (reader, writer, peer):
+                peer.send(b"hello\\n")
+                got = []
+
+                async def operation():
+                    got.append(await reader.readline())
+
+                yield operation
+                if not got:  # it was cancelled: then the line must still be there
+                    got.append(await reader.readline())
+                assert got == [b"hello\\n"]
+
+        @pytest.mark.bridgeio
+        async def test_no_line_is_lost():
+            await sweep(a_line)
+
+    The operation has to end by itself in a run without a cancel, and what it awaits may be done by
+    tasks that the world has started. Waits in awaitables of a framework's own are not counted, nor is on
+    Trio a group's wait for its children, who are swept themselves. One sweep at a time in a process.
+
+    :param name: for messages; by default the world's own.
+    :raises AssertionError: naming the wait, if a run failed, lost or left something, or did not end.
+    :raises RuntimeError: if another sweep is running.
+    """
+    sweeping = _Sweeping(world, name or getattr(world, "__name__", repr(world)))
+    with observed(sweeping):
+        await sweeping.run(None, 0)
+        async with unchanged():
+            sweeping.books = _Books.of(current_host())
+            for moment in moments:
+                await sweeping.sweep(moment)
+    swept = Swept(sweeping.name, bridgeio.current_backend(), sweeping.waits, sweeping.runs)
+    SWEPT.append(swept)
+    return swept
+
+
+class _Run:
+    """One run: which wait is to be cancelled, and what came of that.
+
+    :ivar seen: how many waits there were so far.
+    :ivar met: whether the cancel met the wait that it was meant for.
+    :ivar target: the task in that wait, for a cancel that comes with the result.
+    """
+
+    def __init__(self, moment: Moment | None, number: int) -> None:
+        self.moment = moment
+        self.number = number
+        self.scope = bridgeio.CancelScope()
+        self.seen = 0
+        self.met = False
+        self.target: Task | None = None
+        self.where = ""
+        self.error: BaseException | None = None
+
+    async def carry(self, operation: Operation) -> None:
+        token = _RUN.set(self)
+        try:
+            with self.scope:
+                if self.moment is Moment.FIRST:
+                    self.cancel()
+                self.starve(current_task())
+                await operation()
+        finally:
+            _RUN.reset(token)
+        if self.error is not None:
+            raise self.error
+
+    def is_meant(self, moment: Moment) -> bool:
+        """Counts a wait of the kind that this run is about; whether it is the one to be cancelled."""
+        if self.moment is Moment.FIRST or (self.moment is Moment.YIELDING) != (moment is Moment.YIELDING):
+            return False
+        self.seen += 1
+        if self.seen != self.number:
+            return False
+        self.where = _place(sys._getframe(3))
+        return True
+
+    def cancel(self) -> None:
+        """An error here is the library's: it would be lost in the stack of whoever wakes the task."""
+        self.met = True
+        try:
+            self.scope.cancel("a sweep")
+        except BaseException as error:
+            self.error = error
+
+    def cancel_waiting(self, task: Task, abort: Abort) -> None:
+        """It may be over by now, and then the cancel has met something else."""
+        waits = task.abort is abort
+        self.cancel()
+        self.met = waits
+
+    def starve(self, task: Task) -> None:
+        """Has each operation give way once it is done."""
+        if self.moment is Moment.YIELDING:
+            task.budget = 1
+
+    def __str__(self) -> str:
+        if self.moment is None:
+            return "not cancelled at all"
+        where = f" ({self.where})" if self.where else ""
+        return f"cancelled {self.moment.value}, at wait {self.number}{where}"
+
+
+_RUN: ContextVar[_Run | None] = ContextVar("bridgeio_swept_run", default=None)
+
+
+class _Sweeping(Observer):
+    """One sweep of one operation. Tasks of it are known by their context, which children inherit."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.name = name
+        self.waits = 0
+        self.runs = 0
+        self.books: _Books | None = None
+        self._world = world
+        self._now = _Run(None, 0)
+
+    async def sweep(self, moment: Moment) -> None:
+        for number in range(1, MOST_WAITS):
+            run = await self.run(moment, number)
+            self.waits += run.met
+            if moment is Moment.FIRST:
+                self._check(run, run.scope.cancelled_caught, "it went on as if it had not been cancelled")
+                return
+            if run.seen < number:
+                return
+        raise AssertionError(f"{self.name} does not end: after {MOST_WAITS} waits it still waits anew")
+
+    async def run(self, moment: Moment | None, number: int) -> _Run:
+        self._now = run = _Run(moment, number)
+        self.runs += 1
+        alarm = current_host().timers.add(bridgeio.current_time() + PATIENCE, partial(self._complain, run))
+        try:
+            with bridgeio.fail_after(PATIENCE):
+                async with self._world() as operation:
+                    await run.carry(operation)
+        except Exception as error:
+            raise AssertionError(f"{self.name}, {run}: {_words(error)}") from error
+        finally:
+            alarm.cancel()
+        if self.books is not None:
+            self._check(run, *await self.books.balance())
+        return run
+
+    def _check(self, run: _Run, holds: bool, otherwise: str) -> None:
+        if not holds:
+            raise AssertionError(f"{self.name}, {run}: {otherwise}")
+
+    def _complain(self, run: _Run) -> None:
+        """For a run that hears of no cancel: the test's own deadline ends it, and shows what was logged."""
+        logger.error("%s, %s: it has not ended after %s seconds", self.name, run, PATIENCE)
+
+    # What the observer sees
+
+    def park(self, task: Task, abort: Abort, go_on: Callable[[Task, Abort], Any]) -> Any:
+        run = _RUN.get()
+        if run is None or run is not self._now:
+            return go_on(task, abort)
+        if run.is_meant(Moment.WAITING):
+            if run.moment is Moment.WAITING:
+                task.host.call_soon_threadsafe(partial(run.cancel_waiting, task, abort))
+            else:
+                run.target = task
+        return self._then_starve(run, task, go_on(task, abort))
+
+    def give_way(self, task: Task, go_on: Callable[[Task], Any]) -> Any:
+        """What a cancel during this finds is what it finds just before: the task cannot be woken."""
+        run = _RUN.get()
+        if run is None or run is not self._now:
+            return go_on(task)
+        if run.is_meant(Moment.YIELDING):
+            run.cancel()
+        return self._then_starve(run, task, go_on(task))
+
+    def wake(self, task: Task, go_on: Callable[[Task], None]) -> None:
+        run = self._now
+        if run.target is not task or task.abort is None:
+            go_on(task)
+            return
+        run.target = None
+        if run.moment is Moment.AFTER:
+            task.wake()  # not wake_now, under which the task would be gone on by now
+            run.cancel()
+        else:
+            if not task.failing:  # else this wakes it for another cancel, and nothing comes before that
+                run.cancel()
+            go_on(task)
+
+    def _then_starve(self, run: _Run, task: Task, waiting: Any) -> Any:
+        return _starved(run, task, waiting) if run.moment is Moment.YIELDING else waiting
+
+
+async def _starved(run: _Run, task: Task, waiting: Any) -> None:
+    await waiting
+    run.starve(task)
+
+
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """What the run's host and process hold between two runs of an operation."""
+
+    host: Host
+    descriptors: frozenset[str]
+    counts: dict[str, int]
+
+    @classmethod
+    def of(cls, host: Host) -> _Books:
+        counts = {
+            "tasks": len(getattr(host, "tasks", ())),
+            "timers": len(host.timers),
+            "registered sockets": len(host.poller().sources),
+            "writers that flush": len(host.lingering),
+        }
+        return cls(host, frozenset(open_descriptors()), counts)
+
+    async def balance(self) -> tuple[bool, str]:
+        """Whether there is no more than before, if need be after a while; and what there is."""
+        now = _Books.of(self.host)
+        with bridgeio.move_on_after(PATIENCE):
+            while self._exceeded_by(now):
+                await bridgeio.sleep(0.001)
+                now = _Books.of(self.host)
+        more = [f"{name} {self.counts[name]} -> {count}" for name, count in now.counts.items()]
+        new = sorted(now.descriptors - self.descriptors)
+        return not self._exceeded_by(now), f"it has left something behind: {', '.join(more)}, new descriptors {new}"
+
+    def _exceeded_by(self, now: _Books) -> bool:
+        return len(now.descriptors) > len(self.descriptors) or any(
+            count > self.counts[name] for name, count in now.counts.items()
+        )
+
+
+def _words(error: BaseException) -> str:
+    """What is wrong, whatever groups it has come through."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_words(inner) for inner in error.exceptions)
+    if isinstance(error, TimeoutError):
+        return f"it has not ended after {PATIENCE} seconds"
+    return f"{type(error).__name__}: {error}"
+
+
+def _place(frame: FrameType | None) -> str:
+    """The functions that led to a wait, the innermost first."""
+    names: list[str] = []
+    while frame is not None and len(names) < 4:
+        if frame.f_globals.get("__name__") != __name__:
+            names.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
+        frame = frame.f_back
+    return " < ".join(names)
