@@ -387,9 +387,11 @@ class Task:
         self.wake()
 
     async def checkpoint_if_cancelled(self) -> None:
-        """Raises the host's cancelled class if the task's scope is cancelled."""
+        """Raises the host's cancelled class if the task's scope is cancelled, or the native one that was kept."""
         if self.scope.cancelled:
             raise self.cancellation()
+        if self.kept:
+            await self.raise_kept()
 
     def cancellation(self) -> BaseException:
         """A new exception of the host's cancelled class; from now on the task has heard of it."""
@@ -401,8 +403,9 @@ class Task:
     def raise_kept(self) -> Any:
         """An awaitable that raises the native cancellation that was kept; asked only when ``kept`` is set.
 
-        A task raises it at its next wait by itself, which is the adapter's to see to; a group asks,
-        because it must not be left without.
+        A task raises it when it parks next by itself, which is the adapter's to see to. A group asks, because it
+        must not be left without; so does each function that may end without a wait, lest a task that only ever
+        gives way never hears of it.
         """
         raise NotImplementedError
 

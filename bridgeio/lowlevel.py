@@ -22,7 +22,7 @@ def blocking_section() -> AbstractContextManager[None]:
 async def checkpoint() -> None:
     """Raises if the task is cancelled, then gives way to others once."""
     task = current_task()
-    if task.scope.cancelled:
+    if task.scope.cancelled or task.kept:
         await task.checkpoint_if_cancelled()
     await task.give_way()
 

@@ -71,7 +71,7 @@ class Reader:
         task = get_current()
         if task is None or task.thread != get_ident():
             task = current_task()
-        if task.scope.cancelled:
+        if task.scope.cancelled or task.kept:
             await task.checkpoint_if_cancelled()
         if self._reading:
             raise self._busy()
@@ -123,7 +123,7 @@ class Reader:
         task = get_current()
         if task is None or task.thread != get_ident():
             task = current_task()
-        if task.scope.cancelled:
+        if task.scope.cancelled or task.kept:
             await task.checkpoint_if_cancelled()
         if self._reading:
             raise self._busy()
@@ -165,7 +165,7 @@ class Reader:
         if n < 0:
             raise ValueError("readexactly() cannot read a negative number of bytes")
         task = current_task()
-        if task.scope.cancelled:
+        if task.scope.cancelled or task.kept:
             await task.checkpoint_if_cancelled()
         if self._reading:
             raise self._busy()
@@ -194,7 +194,7 @@ class Reader:
         :returns: how many bytes; 0 at the end of the stream.
         """
         task = current_task()
-        if task.scope.cancelled:
+        if task.scope.cancelled or task.kept:
             await task.checkpoint_if_cancelled()
         if self._reading:
             raise self._busy()
@@ -214,7 +214,7 @@ class Reader:
         if not separator:
             raise ValueError("an empty separator would be found everywhere")
         task = current_task()
-        if task.scope.cancelled:
+        if task.scope.cancelled or task.kept:
             await task.checkpoint_if_cancelled()
         if self._reading:
             raise self._busy()

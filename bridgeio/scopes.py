@@ -323,7 +323,7 @@ async def sleep(delay: float) -> None:
 async def sleep_until(deadline: float) -> None:
     """Waits until a time on `current_time`'s clock."""
     task = current_task()
-    if task.scope.cancelled:
+    if task.scope.cancelled or task.kept:
         await task.checkpoint_if_cancelled()
     host = task.host
     if deadline <= host.now():

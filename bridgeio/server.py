@@ -238,7 +238,7 @@ class Server:
 
     async def _accept_all(self, listener: Listener, task: Task) -> None:
         while True:
-            if task.scope.cancelled:  # also before the first accept: the listener may be closed by then
+            if task.scope.cancelled or task.kept:  # also before the first accept: the listener may be closed by then
                 await task.checkpoint_if_cancelled()
             if self._is_full():
                 listener.pause()

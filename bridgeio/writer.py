@@ -112,7 +112,7 @@ class Writer:
         task = get_current()
         if task is None or task.thread != get_ident():
             task = current_task()
-        if task.scope.cancelled:
+        if task.scope.cancelled or task.kept:
             await task.checkpoint_if_cancelled()
         if self._error is not None:
             raise self._refusal()

@@ -115,10 +115,14 @@ class ThreadTask(Task):
     def strike(self, error: BaseException) -> None:
         """Raises an exception in the task, in its wait if that can be taken back, else in the next."""
         self.struck_by = error
+        self.kept = True
         abort = self.abort
         if abort is not None and abort():
             self._broken_off = True
             self.wake()
+
+    async def raise_kept(self) -> None:
+        raise self._taken_strike()
 
     def _poll(self) -> None:
         host = self.host
@@ -172,7 +176,7 @@ class ThreadTask(Task):
 
     def _taken_strike(self) -> BaseException:
         error, self.struck_by = self.struck_by, None
-        self._broken_off = False
+        self._broken_off = self.kept = False
         assert error is not None
         return error
 
