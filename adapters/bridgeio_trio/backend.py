@@ -9,7 +9,7 @@ import trio
 
 from bridgeio.contract import Backend, Main
 from bridgeio.errors import BackendBusyError, NoBackendError
-from bridgeio_trio.host import current_host
+from bridgeio_trio.host import TrioHost, current_host
 from bridgeio_trio.task import TrioTask
 
 __all__ = ["TrioBackend"]
@@ -55,8 +55,8 @@ class TrioBackend(Backend):
 
     async def _run_main(self, main: Main[T]) -> T:
         """Begins with a record of ours, lest a task that blocks in this run be taken for this one."""
-        self.current_task()
-        return await main()
+        host: TrioHost = self.current_task().host
+        return await host.carry_main(main)
 
 
 def _is_running() -> bool:

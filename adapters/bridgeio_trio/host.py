@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 from trio.lowlevel import spawn_system_task, wait_readable, wait_writable
@@ -17,6 +17,8 @@ from bridgeio_trio.task import TrioTask, info_of_native
 
 __all__ = ["TrioHost", "current_host"]
 
+T = TypeVar("T")
+
 logger = logging.getLogger("bridgeio.trio")
 
 
@@ -24,6 +26,8 @@ class TrioHost(Host, trio.abc.Instrument):
     """Lives as long as the run: a system task of its own, which Trio cancels at the end, closes it.
 
     As an instrument it hears that a task has ended, and forgets its record.
+
+    :ivar leaving: the error by which a callback ended the run.
     """
 
     backend = "trio"
@@ -37,6 +41,8 @@ class TrioHost(Host, trio.abc.Instrument):
         self._alarms: set[_Alarm] = set()
         self._until_alarm = trio.CancelScope()
         self._open = True
+        self._main_scope: trio.CancelScope | None = None
+        self.leaving: BaseException | None = None
         self._init = trio.lowlevel.current_root_task()
         super().__init__()
         trio.lowlevel.add_instrument(self)
@@ -56,12 +62,12 @@ class TrioHost(Host, trio.abc.Instrument):
         return alarm
 
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> object:
-        return self._call_soon(call, callback)
+        return self._call_soon(self._call, callback)
 
     def watch(
         self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None
     ) -> Handle:
-        return _Watch(fd, on_readable, on_writable)
+        return _Watch(self._call, fd, on_readable, on_writable)
 
     def spawn(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> TrioTask:
         """Hangs a system task into the core's tree. (Groups do not come here: they are nurseries.)"""
@@ -133,7 +139,32 @@ class TrioHost(Host, trio.abc.Instrument):
         for alarm in [alarm for alarm in self._alarms if alarm.when <= now]:
             if alarm in self._alarms:  # no other has cancelled it meanwhile
                 alarm.cancel()
-                call(alarm.callback)
+                self._call(alarm.callback)
+
+    def _call(self, callback: Callable[[], object]) -> None:
+        """An error in a callback is one callback's error. Out of a system task it would end the run, and with it,
+        among others, the task that keeps our timers, for which cleanup may wait. What is meant to end the
+        program ends the main task instead, if the run is ours."""
+        try:
+            callback()
+        except Exception:
+            logger.exception("a callback failed: %r", callback)
+        except BaseException as error:
+            if self._main_scope is None:
+                raise
+            self.leaving = self.leaving or error
+            self._main_scope.cancel()
+
+    async def carry_main(self, main: Callable[[], Awaitable[T]]) -> T:
+        """The main task of a run of ours, which a KeyboardInterrupt or a SystemExit in a callback ends."""
+        with trio.CancelScope() as self._main_scope:
+            try:
+                return await main()
+            finally:
+                self._main_scope = None
+                if self.leaving is not None:
+                    raise self.leaving
+        raise AssertionError("nobody else knows this scope")
 
 
 class _Alarm:
@@ -154,8 +185,13 @@ class _Watch:
     """A system task for each direction that is watched."""
 
     def __init__(
-        self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None
+        self,
+        call: Callable[[Callable[[], object]], None],
+        fd: int,
+        on_readable: Callable[[], object] | None,
+        on_writable: Callable[[], object] | None,
     ) -> None:
+        self._call = call
         self._ended = False
         self._scopes: list[trio.CancelScope] = []
         if on_readable is not None:
@@ -182,7 +218,7 @@ class _Watch:
             while not self._ended:
                 await wait(fd)
                 if not self._ended:
-                    call(callback)
+                    self._call(callback)
 
 
 class _Root:
@@ -200,14 +236,6 @@ class _Root:
 
     def wake_cancelled(self) -> None:
         self.interrupt()
-
-
-def call(callback: Callable[[], object]) -> None:
-    """An error in a callback is one callback's error. Out of a system task it would end the run."""
-    try:
-        callback()
-    except Exception:
-        logger.exception("a callback failed: %r", callback)
 
 
 def current_host() -> TrioHost:
