@@ -313,6 +313,8 @@ class Writer:
 
     async def _wait_until(self, task: Task, reached: Callable[[], bool]) -> None:
         def abort() -> bool:
+            if task not in self._drainers:
+                return False  # it is being woken
             self._drainers.remove(task)
             return True
 

@@ -127,6 +127,19 @@ async def test_a_cancel_between_a_wake_up_and_the_next_wait_for_closing() -> Non
         writer.abort()
 
 
+async def test_a_drain_that_is_being_woken_cannot_be_taken_back() -> None:
+    """Who asks for that is told so, by no error: a coroutine that is closed by then would die of it."""
+    async with peer_stream() as (_, writer, _peer), bridgeio.create_task_group() as group:
+        writer.write(bytes(5 << 20))
+        group.start_soon(writer.drain)
+        await until(lambda: writer._drainers)
+        take_back = writer._drainers[0].abort
+        assert take_back is not None
+        writer._wake_drainers()
+        assert not take_back()
+        group.cancel_scope.cancel()
+
+
 async def test_a_stream_read_under_constant_cancels() -> None:
     """A reader that is cancelled every other moment gets every byte of a long stream, once and in order."""
     numbers = b"".join(b"%d\n" % number for number in range(20_000))
