@@ -284,7 +284,7 @@ class _Books:
     @classmethod
     def of(cls, host: Host) -> _Books:
         counts = {
-            "tasks": len(getattr(host, "tasks", ())),
+            "tasks": len(list(host.census())),
             "timers": len(host.timers),
             "registered sockets": len(host.poller().sources),
             "writers that flush": len(host.lingering),
