@@ -85,6 +85,7 @@ class TaskGroup:
             try:
                 return bool(await self._native.__aexit__(kind, error, trace))
             finally:
+                del error, trace  # the error may come out again, and its traceback holds this frame
                 self._open = False
                 self.cancel_scope.settle()
         return await self._join(error)
@@ -158,6 +159,8 @@ class TaskGroup:
         try:
             await coro
         except BaseException as error:
+            if self._is_cancellation(error):
+                raise  # from no other frame: one that holds it as a local would be a circle
             self._child_failed(error, start)
         finally:
             scope.unlink()
@@ -168,10 +171,11 @@ class TaskGroup:
             if not self._children and self._host_task is not None:
                 self._wake_if_joining(self._host_task)
 
-    def _child_failed(self, error: BaseException, start: _Start | None) -> None:
+    def _is_cancellation(self, error: BaseException) -> bool:
         assert self._host_task is not None
-        if isinstance(error, self._host_task.host.cancelled_class):
-            raise error
+        return isinstance(error, self._host_task.host.cancelled_class)
+
+    def _child_failed(self, error: BaseException, start: _Start | None) -> None:
         if start is not None and not start.has_started:
             start.error = error
             return

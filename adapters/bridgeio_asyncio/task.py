@@ -250,6 +250,7 @@ async def drive(task: SpawnedTask, coro: Coroutine[Any, Any, T]) -> T:
         task.deliver_kept(native)
         del task.host.tasks[native]
         task.native = None  # ends the cycle through the context, which knows the task
+        del native  # and this the one through a cancellation, which asyncio keeps with its traceback
 
 
 @coroutine
@@ -267,7 +268,7 @@ def _steps(task: SpawnedTask) -> Generator[Any, Any, Any]:
             return stop.value
         finally:
             task.thread = 0
-        error = None
+            error = None  # on its way out it must not be held by a frame of its own traceback
         if waited is not wait:
             task.begin_native_wait(waited)
         try:

@@ -7,6 +7,8 @@
   for each backend, and runs wherever it likes.
 * ``@pytest.mark.bridgeio_needs("native_await", ...)`` names capabilities that a test cannot do without.
   On an adapter that declares one away the test is skipped, and listed under "not promised".
+* ``@pytest.mark.bridgeio_promise(1, ...)`` and ``@pytest.mark.bridgeio_bug("name", ...)`` change nothing:
+  they say what a test stands for; see `bridgeio.testing.promises`.
 
 Options: ``--backend NAME`` (repeatable), ``--reactor NAME`` for Twisted, ``--bridgeio-timeout SECONDS``.
 ``BRIDGEIO_REACTOR`` does the same as ``--reactor``; ``BRIDGEIO_PATCHED=1`` calls gevent's ``patch_all()``
@@ -68,6 +70,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "bridgeio(*backends): run as a task of every backend, or of these")
     config.addinivalue_line("markers", "bridgeio_needs(*capabilities): what an adapter must promise for this test")
+    config.addinivalue_line("markers", "bridgeio_promise(*numbers): the promises that this test stands for")
+    config.addinivalue_line("markers", "bridgeio_bug(*names): the known mistakes that this test would find")
     config.stash[_carriers] = {}
     config.stash[_last_words] = os.dup(2)  # by now it is still the real one: pytest captures later
 

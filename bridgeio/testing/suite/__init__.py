@@ -13,6 +13,7 @@ from bridgeio.testing.suite.fairness import *  # noqa: F403
 from bridgeio.testing.suite.forking import *  # noqa: F403
 from bridgeio.testing.suite.introspection import *  # noqa: F403
 from bridgeio.testing.suite.queueing import *  # noqa: F403
+from bridgeio.testing.suite.promises_groups import *  # noqa: F403
 from bridgeio.testing.suite.running import *  # noqa: F403
 from bridgeio.testing.suite.scopes import *  # noqa: F403
 from bridgeio.testing.suite.serving import *  # noqa: F403
