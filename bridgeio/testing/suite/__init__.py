@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from bridgeio.testing.suite.bad_input import *  # noqa: F403
 from bridgeio.testing.suite.cancelling import *  # noqa: F403
+from bridgeio.testing.suite.channel_ends import *  # noqa: F403
+from bridgeio.testing.suite.channels import *  # noqa: F403
 from bridgeio.testing.suite.connecting import *  # noqa: F403
 from bridgeio.testing.suite.draining import *  # noqa: F403
 from bridgeio.testing.suite.fairness import *  # noqa: F403
 from bridgeio.testing.suite.forking import *  # noqa: F403
 from bridgeio.testing.suite.introspection import *  # noqa: F403
-from bridgeio.testing.suite.queueing import *  # noqa: F403
 from bridgeio.testing.suite.promises_groups import *  # noqa: F403
+from bridgeio.testing.suite.queueing import *  # noqa: F403
 from bridgeio.testing.suite.running import *  # noqa: F403
 from bridgeio.testing.suite.scopes import *  # noqa: F403
 from bridgeio.testing.suite.serving import *  # noqa: F403

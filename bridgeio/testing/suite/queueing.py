@@ -11,8 +11,8 @@ import pytest
 import bridgeio
 from bridgeio import Queue
 from bridgeio.registry import current_host
+from bridgeio.testing.meetings import in_a_run_of_its_own, turns, when
 from bridgeio.testing.resources import until
-from bridgeio.unpatched import original
 
 pytestmark = pytest.mark.bridgeio
 
@@ -27,12 +27,7 @@ async def _put_from(queue: Queue[int], *items: int) -> None:
         await queue.put(item)
 
 
-async def _turns(count: int) -> None:
-    for _ in range(count):
-        await bridgeio.sleep(0)
-
-
-async def test_first_in_first_out() -> None:
+async def test_items_come_out_in_the_order_they_were_put() -> None:
     """Items come out in the order in which they were put, and the queue counts them."""
     queue: Queue[int] = Queue()
     await _put_from(queue, 1, 2)
@@ -100,8 +95,8 @@ async def test_nobody_gets_past_those_who_wait() -> None:
     assert queue.get_nowait() == 1
 
 
-@pytest.mark.parametrize("turns", range(6))
-async def test_an_item_and_a_cancel_at_once(turns: int) -> None:
+@pytest.mark.parametrize("after", range(6))
+async def test_an_item_and_a_cancel_of_get_at_once(after: int) -> None:
     """However close a cancel is to the item's hand-over, the getter returns the item, or it is in the queue."""
     queue: Queue[int] = Queue()
     got: list[int] = []
@@ -110,7 +105,7 @@ async def test_an_item_and_a_cancel_at_once(turns: int) -> None:
         group.start_soon(_get_into, got, queue, scope)
         await until(lambda: queue.statistics().tasks_waiting_get)
         group.start_soon(queue.put, 1)
-        await _turns(turns)
+        await turns(after)
         scope.cancel()
     assert got + [queue.get_nowait() for _ in range(queue.qsize())] == [1]
 
@@ -154,8 +149,8 @@ async def test_an_item_for_a_cancelled_getter_goes_to_the_next() -> None:
     assert (first, second) == ([], [1])
 
 
-@pytest.mark.parametrize("turns", range(6))
-async def test_room_and_a_cancel_at_once(turns: int) -> None:
+@pytest.mark.parametrize("after", range(6))
+async def test_room_and_a_cancel_at_once(after: int) -> None:
     """However close a cancel is to the moment in which there is room, an item is in the queue once if ``put``
     returned, and not at all if it raised."""
     queue: Queue[int] = Queue(1)
@@ -172,7 +167,7 @@ async def test_room_and_a_cancel_at_once(turns: int) -> None:
         group.start_soon(put)
         await until(lambda: queue.statistics().tasks_waiting_put)
         group.start_soon(queue.get)
-        await _turns(turns)
+        await turns(after)
         scope.cancel()
     assert [queue.get_nowait() for _ in range(queue.qsize())] == returned
     assert queue.statistics().tasks_waiting_put == 0
@@ -184,19 +179,14 @@ async def test_a_cancelled_putter_leaves_the_line() -> None:
     queue.put_nowait(0)
     async with bridgeio.create_task_group() as group:
         with bridgeio.CancelScope() as scope:
-            group.start_soon(_when, lambda: queue.statistics().tasks_waiting_put == 1, scope.cancel)
+            group.start_soon(when, lambda: queue.statistics().tasks_waiting_put == 1, scope.cancel)
             await queue.put(1)
         group.start_soon(queue.put, 2)
         assert [await queue.get(), await queue.get()] == [0, 2]
 
 
-async def _when(condition: Callable[[], object], call: Callable[[], object]) -> None:
-    await until(condition)
-    call()
-
-
 @pytest.mark.parametrize("name", ["put", "get", "join", "async for"])
-async def test_a_cancelled_task_takes_nothing(name: str) -> None:
+async def test_a_cancelled_task_neither_puts_nor_gets(name: str) -> None:
     """In a cancelled scope each operation raises before it does anything, though it need not wait."""
     queue: Queue[int] = Queue()
     idle: Queue[int] = Queue()
@@ -216,7 +206,7 @@ async def test_a_cancelled_task_takes_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("maxsize", [0, 1, 7])
-async def test_every_item_once_under_constant_cancels(maxsize: int) -> None:
+async def test_a_queue_under_constant_cancels(maxsize: int) -> None:
     """Producers and consumers that are cancelled in every turn still move every item, exactly once."""
     queue: Queue[tuple[int, int]] = Queue(maxsize)
     producers, each = 3, 200
@@ -260,7 +250,7 @@ async def test_every_item_once_under_constant_cancels(maxsize: int) -> None:
 
 
 @pytest.mark.parametrize("maxsize", [1, 10, 0])
-async def test_ten_thousand_items(maxsize: int) -> None:
+async def test_ten_thousand_items_through_a_queue(maxsize: int) -> None:
     """A bounded queue carries any number of items, in order, and never holds more than it may."""
     queue: Queue[int] = Queue(maxsize)
     most = 0
@@ -280,10 +270,10 @@ async def test_ten_thousand_items(maxsize: int) -> None:
 
 
 @pytest.mark.parametrize("operation", ["put", "get", "join"])
-async def test_a_task_that_never_has_to_wait_gives_way(operation: str) -> None:
+async def test_a_task_whose_queue_never_has_it_wait_gives_way(operation: str) -> None:
     """A loop over puts, gets or joins that can always go on lets a second task and a timer have their turn."""
     queue: Queue[int] = Queue()
-    enough, done, turns, fired = 100_000, 0, 0, []
+    enough, done, waits, fired = 100_000, 0, 0, []
     for number in range(enough if operation == "get" else 0):
         queue.put_nowait(number)
 
@@ -294,16 +284,16 @@ async def test_a_task_that_never_has_to_wait_gives_way(operation: str) -> None:
             done += 1
 
     async def be_modest() -> None:
-        nonlocal turns
-        while turns < 10:
+        nonlocal waits
+        while waits < 10:
             await bridgeio.sleep(0)
-            turns += 1
+            waits += 1
 
     async with bridgeio.create_task_group() as group:
         group.start_soon(be_greedy)
         group.start_soon(be_modest)
         current_host().call_at(bridgeio.current_time(), lambda: fired.append(done))
-        await until(lambda: turns == 10 and fired)
+        await until(lambda: waits == 10 and fired)
         assert done < enough
         group.cancel_scope.cancel()
 
@@ -372,7 +362,7 @@ async def test_immediate_shutdown_wakes_join() -> None:
         group.start_soon(queue.join)
         await until(lambda: queue.statistics().tasks_waiting_join)
         queue.shutdown()
-        await _turns(3)
+        await turns(3)
         assert queue.statistics().tasks_waiting_join == 1
         queue.shutdown(immediate=True)
 
@@ -409,7 +399,7 @@ async def test_a_cancelled_join_leaves_the_line() -> None:
     async with bridgeio.create_task_group() as group:
         group.start_soon(queue.join)
         with bridgeio.CancelScope() as scope:
-            group.start_soon(_when, lambda: queue.statistics().tasks_waiting_join == 2, scope.cancel)
+            group.start_soon(when, lambda: queue.statistics().tasks_waiting_join == 2, scope.cancel)
             await queue.join()
         assert scope.cancelled_caught
         assert queue.statistics().tasks_waiting_join == 1
@@ -417,7 +407,7 @@ async def test_a_cancelled_join_leaves_the_line() -> None:
         queue.task_done()
 
 
-async def test_statistics() -> None:
+async def test_queue_statistics() -> None:
     """They tell what is in the queue, what is unfinished, and who waits for what."""
     queue: Queue[int] = Queue(2)
     async with bridgeio.create_task_group() as group:
@@ -461,20 +451,16 @@ async def test_a_queue_of_another_run() -> None:
     async with bridgeio.create_task_group() as group:
         group.start_soon(queue.get)
         await until(lambda: queue.statistics().tasks_waiting_get)
-        _in_a_run_of_its_own(use_what_is_in_use)
+        in_a_run_of_its_own(use_what_is_in_use)
         await until(lambda: told == [1])
         assert queue.empty()
         group.cancel_scope.cancel()
-    _in_a_run_of_its_own(use)
+    in_a_run_of_its_own(use)
     await until(lambda: told == [1, 2])
     assert await queue.get() == 2
 
 
-def _in_a_run_of_its_own(function: Callable[[], Any]) -> None:
-    original("_thread", "start_new_thread")(partial(bridgeio.run, backend="threads"), (function,))
-
-
-def test_one_run_after_the_other(backend: str, backend_options: dict[str, Any]) -> None:
+def test_a_queue_in_one_run_after_the_other(backend: str, backend_options: dict[str, Any]) -> None:
     """A queue that was made outside any run carries what is left in it from one run to the next, and serves
     tasks that wait in each of them."""
     queue: Queue[int] = Queue(2)
@@ -486,7 +472,7 @@ def test_one_run_after_the_other(backend: str, backend_options: dict[str, Any]) 
             await until(lambda: queue.statistics().tasks_waiting_get or got)
             await _put_from(queue, 1, 2)
             with bridgeio.CancelScope() as scope:
-                group.start_soon(_when, queue.full, scope.cancel)
+                group.start_soon(when, queue.full, scope.cancel)
                 await _put_from(queue, 3, 4)
 
     bridgeio.run(use, backend=backend, backend_options=backend_options)
