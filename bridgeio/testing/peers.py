@@ -29,6 +29,7 @@ __all__ = [
     "free_address",
     "has_ipv6",
     "is_connected",
+    "is_over",
     "open_to",
     "peer_stream",
     "peers_of",
@@ -273,6 +274,15 @@ def is_connected(sock: socket.socket) -> bool:
         sock.getpeername()
     except OSError:
         return False
+    return True
+
+
+async def is_over(peer: Peer) -> bool:
+    """Waits until the other side has ended the connection, in whatever way."""
+    try:
+        await peer.receive_all()
+    except ConnectionResetError:
+        pass
     return True
 
 

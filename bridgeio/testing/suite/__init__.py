@@ -14,6 +14,7 @@ from bridgeio.testing.suite.draining import *  # noqa: F403
 from bridgeio.testing.suite.fairness import *  # noqa: F403
 from bridgeio.testing.suite.forking import *  # noqa: F403
 from bridgeio.testing.suite.introspection import *  # noqa: F403
+from bridgeio.testing.suite.leaving import *  # noqa: F403
 from bridgeio.testing.suite.limiting import *  # noqa: F403
 from bridgeio.testing.suite.locking import *  # noqa: F403
 from bridgeio.testing.suite.promises_groups import *  # noqa: F403
@@ -23,6 +24,7 @@ from bridgeio.testing.suite.scopes import *  # noqa: F403
 from bridgeio.testing.suite.serving import *  # noqa: F403
 from bridgeio.testing.suite.streams import *  # noqa: F403
 from bridgeio.testing.suite.sweeps import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_servers import *  # noqa: F403
 from bridgeio.testing.suite.synchronising import *  # noqa: F403
 from bridgeio.testing.suite.tasks import *  # noqa: F403
 from bridgeio.testing.suite.writing import *  # noqa: F403

@@ -9,7 +9,7 @@ import pytest
 
 import bridgeio
 from bridgeio.poller import READ, URGENT
-from bridgeio.testing.peers import Peer, peer_stream, peers_of
+from bridgeio.testing.peers import is_over, peer_stream, peers_of
 from bridgeio.testing.resources import unchanged, until
 
 pytestmark = pytest.mark.bridgeio
@@ -252,15 +252,7 @@ async def test_a_handler_is_cancelled_wherever_it_waits() -> None:
             await until(lambda: waiting == 3)
             report = await server.close(grace=0)
             assert report.cancelled == 3
-            assert [await _is_over(peer) for peer in peers] == [True] * 3
-
-
-async def _is_over(peer: Peer) -> bool:
-    try:
-        await peer.receive_all()
-    except ConnectionResetError:
-        pass
-    return True
+            assert [await is_over(peer) for peer in peers] == [True] * 3
 
 
 __all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]
