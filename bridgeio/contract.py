@@ -410,8 +410,9 @@ class Task:
         raise NotImplementedError
 
     def keep(self, error: BaseException) -> None:
-        """A native cancellation ended a task group's block, and failures come out in its place: where it
-        is not to be lost, it is raised at the task's next wait."""
+        """A native cancellation was on its way out of a block, and something else comes out in its place, or
+        nothing: a group's failures, or a cancellation that its scope absorbs. Where it is not to be lost, it
+        is raised at the task's next wait."""
 
     def forgive(self) -> None:
         """The scope that ended a native wait of this task is being left: nothing native is owed."""

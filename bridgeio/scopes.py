@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -44,7 +45,7 @@ class CancelScope(Scope):
     :ivar cancelled_caught: whether leaving the block absorbed the cancellation.
     """
 
-    __slots__ = ("_by_hand", "_deadline", "_host", "_native", "_timer", "cancelled_caught")
+    __slots__ = ("_amid", "_by_hand", "_deadline", "_host", "_native", "_timer", "cancelled_caught")
 
     def __init__(self, *, deadline: float = inf, shield: bool = False) -> None:
         if deadline != deadline:  # only NaN is not itself
@@ -52,6 +53,7 @@ class CancelScope(Scope):
         super().__init__()
         self.shielded = shield
         self.cancelled_caught = False
+        self._amid = 0
         self._deadline = deadline
         self._by_hand = False
         self._host: Host | None = None
@@ -123,6 +125,8 @@ class CancelScope(Scope):
             return self._leave_native(kind, error, trace)
         task = self._check_innermost()
         rest = self._without_ours(task, error)
+        if error is not None and rest is not error:
+            self._keep_overtaken(task, error)
         self._leave_tree(task)
         if rest is error:
             return False
@@ -153,6 +157,7 @@ class CancelScope(Scope):
         self.task = task
         self.link(parent)
         self.edge = self.cancelled and parent.edge and not self.called
+        self._amid = id(sys.exception())  # not the error itself: it would hold this frame, and so this scope
         task.scope = self
         if self._deadline != inf:
             self._set_timer(host)
@@ -204,6 +209,16 @@ class CancelScope(Scope):
             ours, rest = error.split(lambda inner: task.is_ours(inner))  # noqa: PLW0108
             return error if ours is None else rest  # the rest is a copy also if it is all
         return None if task.is_ours(error) else error
+
+    def _keep_overtaken(self, task: Task, error: BaseException) -> None:
+        """A native cancellation was on its way out of the block when, in a ``finally`` perhaps, ours came up
+        in its place. It must not vanish with ours. (What came before the block goes on after it by itself.)"""
+        overtaken = error.__context__
+        while overtaken is not None and id(overtaken) != self._amid:
+            if task.ends_a_block(overtaken) and not task.is_ours(overtaken):
+                task.keep(overtaken)
+                return
+            overtaken = overtaken.__context__
 
     def _enter_native(self, native: NativeScope) -> None:
         self._native = native

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 from bridgeio.contract import CURRENT, Handle, Host, Scope
-from bridgeio_asyncio.task import AdoptedTask, SpawnedTask, drive
+from bridgeio_asyncio.task import AdoptedTask, SpawnedTask, start
 
 __all__ = ["AsyncioHost", "host_of"]
 
@@ -43,7 +43,7 @@ class AsyncioHost(Host):
 
     def spawn(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> SpawnedTask:
         task = SpawnedTask(self, name, scope)
-        self.loop.create_task(drive(task, coro), name=name)
+        start(task, coro)
         return task
 
     def tasks_known(self) -> list[SpawnedTask | AdoptedTask]:

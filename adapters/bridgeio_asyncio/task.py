@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import current_task  # bound once: asked at each step of a byte's way
 from asyncio.tasks import _enter_task as enter_task
 from asyncio.tasks import _leave_task as leave_task
 from collections.abc import Callable, Coroutine, Generator
+from functools import partial
+from inspect import CORO_CREATED, getcoroutinestate
 from types import coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,9 +19,12 @@ from bridgeio_asyncio.wait import Wait
 if TYPE_CHECKING:
     from bridgeio_asyncio.host import AsyncioHost
 
-__all__ = ["AdoptedTask", "ScopeCancelled", "SpawnedTask", "drive"]
+__all__ = ["AdoptedTask", "ScopeCancelled", "SpawnedTask", "drive", "start"]
 
 T = TypeVar("T")
+
+_STRUCK_AT = "_bridgeio_struck_at"  # on a cancellation of asyncio's that ended a wait: how many had come by then
+_BY_SCOPE = "cancelled by a bridgeio scope"  # known by its identity, not by its words
 
 
 class ScopeCancelled(asyncio.CancelledError):
@@ -26,15 +32,35 @@ class ScopeCancelled(asyncio.CancelledError):
 
 
 class _WaitingTask(Task):
-    """Parks on a `Wait`. Works under any driver that understands Futures: asyncio's, or ours around it."""
+    """Parks on a `Wait`. Works under any driver that understands Futures: asyncio's, or ours around it.
 
-    __slots__ = ("_kept_at", "_wait", "native")
+    A cancellation of asyncio's is told from ours by `asyncio.Task.cancelling`, which counts what came, and
+    never by its being zero: somebody may have swallowed one long ago.
+
+    :ivar _heard_at: how many had come when our scope was last heard of; what comes later is not ours.
+    :ivar _kept_at: how many had come with the one that is kept.
+    :ivar _kept_args: its message.
+    """
+
+    __slots__ = ("_heard_at", "_kept_args", "_kept_at", "_wait", "native")
 
     def __init__(self, host: AsyncioHost, name: str, scope: Scope, native: asyncio.Task[Any] | None) -> None:
         super().__init__(host, name, scope)
         self.native = native
+        self._heard_at = -1
         self._kept_at = 0
+        self._kept_args: tuple[Any, ...] = ()
         self._wait = Wait(host.loop)
+
+    @property
+    def thread(self) -> int:
+        """Asked of asyncio each time: since Python 3.12 a task may begin in the middle of another's step, with
+        a copy of its context; and a thread may have got that copy, whom the loop's own thread says nothing."""
+        try:
+            running = current_task()
+        except RuntimeError:
+            return 0
+        return get_ident() if running is not None and running is self.native else 0
 
     @coroutine
     def park(self, abort: Callable[[], bool]) -> Generator[Any, Any, None]:
@@ -43,17 +69,15 @@ class _WaitingTask(Task):
         wait._asyncio_future_blocking = True
         try:
             yield wait
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if self._was_woken():  # first, so the result wins
-                self._keep()
+                self._keep(error)
             elif abort():
                 self.abort = None
+                self._mark(error)
                 raise
             else:
-                try:
-                    yield from self._park_on(abort)
-                finally:
-                    self._keep()
+                yield from self._park_on(abort, error)
         except BaseException:  # the driver is closing us
             self.abort = None
             abort()
@@ -79,8 +103,8 @@ class _WaitingTask(Task):
         self.budget = BUDGET
         try:
             yield
-        except asyncio.CancelledError:
-            self._keep()
+        except asyncio.CancelledError as error:
+            self._keep(error)
 
     @coroutine
     def raise_kept(self) -> Generator[Any, Any, None]:
@@ -88,8 +112,21 @@ class _WaitingTask(Task):
         yield
 
     def keep(self, error: BaseException) -> None:
-        if not self.is_ours(error):
-            self._keep()
+        """Unless it has been taken back: an `asyncio.timeout` inside the block may have been left by now."""
+        native = self.native
+        if native is None or self.is_ours(error):
+            return
+        if self._natives(native) >= getattr(error, _STRUCK_AT, 1):
+            self._keep(error)
+
+    def _natives(self, native: asyncio.Task[Any]) -> int:
+        """How many cancellations that are not ours have come, and were not taken back."""
+        return native.cancelling()
+
+    def _mark(self, error: BaseException) -> None:
+        """This one is asyncio's, whatever comes after it."""
+        if self.native is not None:
+            setattr(error, _STRUCK_AT, self._natives(self.native))
 
     def has_pending_cancellation(self) -> bool:
         return super().has_pending_cancellation() or bool(getattr(self.native, "_must_cancel", False))
@@ -98,30 +135,52 @@ class _WaitingTask(Task):
         """The count stays as it is: this is the cancellation that has been counted."""
         if self.kept and native is not None:
             self.kept = False
-            if native.cancelling() >= self._kept_at:
+            if self._natives(native) >= self._kept_at:
                 native.uncancel()
-                native.cancel()
+                native.cancel(*self._kept_args)
+                self._heard_at = native.cancelling() - 1
 
     def cancellation(self) -> BaseException:
         self.failing = False
         self.scope.edge = True
+        if self.native is not None:
+            self._heard_at = self.native.cancelling()
         return ScopeCancelled()
+
+    def is_ours(self, error: BaseException) -> bool:
+        """Code that waits natively may raise a fresh error for the one it was given (Condition.wait
+        does, before 3.12); with no native cancellation since, it can only be ours."""
+        if isinstance(error, ScopeCancelled):
+            return True
+        return (
+            isinstance(error, asyncio.CancelledError)
+            and not hasattr(error, _STRUCK_AT)
+            and self.scope.edge
+            and self.native is not None
+            and self.native.cancelling() <= self._heard_at
+        )
 
     def _was_woken(self) -> bool:
         return self.abort is None
 
-    def _park_on(self, abort: Callable[[], bool]) -> Any:
+    def _park_on(self, abort: Callable[[], bool], error: BaseException) -> Generator[Any, Any, None]:
         """The same wait again, after a native cancellation that could not end it."""
-        return self.park(abort)
+        again: Any = self.park(abort)
+        try:
+            yield from again
+        finally:
+            self._keep(error)
+            del error  # a cycle through its traceback
 
-    def _keep(self) -> None:
+    def _keep(self, error: BaseException) -> None:
         """The cancellation comes again when the task waits, one turn from now, unless it has been taken
         back by then. At once would be too early: before Python 3.13 `Task.uncancel` leaves it due, so
         that an `asyncio.timeout` whose block has a result would be survived by its cancellation."""
         native = asyncio.current_task()
         if native is not None:
             self.kept = True
-            self._kept_at = native.cancelling()
+            self._kept_args = error.args
+            self._kept_at = self._natives(native)
             self.host.loop.call_soon(self.deliver_kept, native)
 
 
@@ -131,18 +190,17 @@ class SpawnedTask(_WaitingTask):
     :ivar send: the coroutine's.
     :ivar throw: the coroutine's.
     :ivar foreign: what it awaits of asyncio's.
+    :ivar due: whether asyncio's next step is to be its first.
     """
 
-    __slots__ = ("_ended", "_ended_by_us", "_unseen", "_waited", "foreign", "send", "thread", "throw")
-
-    thread: int
+    __slots__ = ("_ended", "_ended_by_us", "_unseen", "_waited", "due", "foreign", "send", "throw")
 
     def __init__(self, host: AsyncioHost, name: str, scope: Scope) -> None:
         super().__init__(host, name, scope, None)
-        self.thread = 0
         self.send: Callable[[Any], Any]
         self.throw: Callable[[Any], Any]
         self.foreign: Any = None
+        self.due = True
         self._unseen = False
         self._waited: Any = None
         self._ended: BaseException | None = None
@@ -163,7 +221,6 @@ class SpawnedTask(_WaitingTask):
             self.wake()
             return
         self.abort = None
-        self.thread = get_ident()
         wait.callback = None
         wait.refused = False
         try:
@@ -173,7 +230,6 @@ class SpawnedTask(_WaitingTask):
             self._ended = error
         finally:
             leave_task(loop, native)
-            self.thread = 0  # pyright: ignore[reportIncompatibleMethodOverride] (a slot may stand for a property)
         wait.callback = callback
         if waited is not wait or wait.refused:
             self._waited = waited
@@ -198,27 +254,18 @@ class SpawnedTask(_WaitingTask):
                 raise cancelled if cancelled is not None and isinstance(ended, StopIteration) else ended
         finally:
             del ended  # a cycle through its traceback
+        if cancelled is not None:
+            self._mark(cancelled)
         if cancelled is None or (waited is not self._wait and asyncio.isfuture(waited) and waited.cancel()):
             return waited
         return self.throw(cancelled)
 
     def interrupt(self) -> bool:
-        if self.foreign is None or not self.foreign.cancel():
+        if self.foreign is None or self.native is None or not self.foreign.cancel():
             return False
+        self._heard_at = self.native.cancelling()
         self._ended_by_us = True
         return True
-
-    def is_ours(self, error: BaseException) -> bool:
-        """Code that waits natively may raise a fresh error for the one it was given (Condition.wait
-        does, before 3.12); with no native cancellation under way it can only be ours."""
-        if isinstance(error, ScopeCancelled):
-            return True
-        return (
-            isinstance(error, asyncio.CancelledError)
-            and self.scope.edge
-            and self.native is not None
-            and self.native.cancelling() == 0
-        )
 
     def begin_native_wait(self, waited: Any) -> None:
         self.foreign = waited
@@ -230,20 +277,72 @@ class SpawnedTask(_WaitingTask):
         """What the coroutine is to see of an error that ended its wait."""
         self.foreign = None
         ended_by_us, self._ended_by_us = self._ended_by_us, False
-        if not ended_by_us or not isinstance(error, asyncio.CancelledError):
+        if not isinstance(error, asyncio.CancelledError):
             return error
         assert self.native is not None
-        return error if self.native.cancelling() else self.cancellation()
+        if ended_by_us and self.native.cancelling() <= self._heard_at:
+            return self.cancellation()
+        self._mark(error)
+        return error
+
+
+def start(task: SpawnedTask, coro: Coroutine[Any, Any, object]) -> None:
+    """Starts the `asyncio.Task` of a new task of ours, whose first step comes soon, and comes in any case.
+
+    asyncio never takes the first step of a task that is cancelled before it. Who passed something to that
+    function, and the group that waits for it, would wait for ever: so we have taken a step already, up to
+    `_until_due`. A factory may want an untouched coroutine to wrap; then we look again when all is over.
+    """
+    loop, body = task.host.loop, drive(task, coro)
+    task.due = False
+    if loop.get_task_factory() is None:
+        body.send(None)
+        loop.create_task(body, name=task.name)
+    else:
+        loop.create_task(body, name=task.name).add_done_callback(partial(_start_if_skipped, task, coro, body))
+    task.due = True
+
+
+def _start_if_skipped(
+    task: SpawnedTask,
+    coro: Coroutine[Any, Any, object],
+    skipped: Coroutine[Any, Any, object],
+    native: asyncio.Task[Any],
+) -> None:
+    if getcoroutinestate(coro) == CORO_CREATED:
+        skipped.close()
+        task.due = False
+        body = drive(task, coro)
+        body.send(None)
+        task.due = True
+        asyncio.Task(body, loop=task.host.loop, name=task.name).cancel()
+
+
+@coroutine
+def _until_due(task: SpawnedTask) -> Generator[Any, Any, BaseException | None]:
+    """Ends in the step that the loop makes. (An eager factory makes one at once, in the middle of the step
+    of whoever starts the task.) Returns a native cancellation that came before."""
+    cancelled = None
+    while not task.due:
+        try:
+            yield
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled
 
 
 async def drive(task: SpawnedTask, coro: Coroutine[Any, Any, T]) -> T:
     """The body of the `asyncio.Task` that carries one of ours."""
+    cancelled = None if task.due else await _until_due(task)
     native = asyncio.current_task()
     assert native is not None
     task.native = native
     task.send, task.throw = coro.send, coro.throw
     task.host.tasks[native] = task
     CURRENT.set(task)
+    if cancelled is not None:
+        task.keep(cancelled)
+        del cancelled  # a cycle through its traceback
     try:
         return await _steps(task)  # type: ignore[no-any-return]
     finally:
@@ -257,17 +356,14 @@ async def drive(task: SpawnedTask, coro: Coroutine[Any, Any, T]) -> T:
 def _steps(task: SpawnedTask) -> Generator[Any, Any, Any]:
     """Passes on what the coroutine awaits, and knows by that where it waits."""
     wait = task._wait
-    thread = get_ident()
     advance: Callable[[Any], Any] = task.send
     error: BaseException | None = None
     while True:
-        task.thread = thread
         try:
             waited = advance(error)
         except StopIteration as stop:
             return stop.value
         finally:
-            task.thread = 0
             error = None  # on its way out it must not be held by a frame of its own traceback
         if waited is not wait:
             task.begin_native_wait(waited)
@@ -287,7 +383,7 @@ class AdoptedTask(_WaitingTask):
     """A task that somebody else started, and that called bridgeio. asyncio drives it directly, so
     the only way to end its native waits is its own: `Task.cancel`, once, and `Task.uncancel` after."""
 
-    __slots__ = ("_owed",)
+    __slots__ = ("_in_doubt", "_owed")
 
     native: asyncio.Task[Any]
 
@@ -295,24 +391,30 @@ class AdoptedTask(_WaitingTask):
         super().__init__(host, native.get_name(), Scope(), native)
         self.coro = native.get_coro()
         self._owed = 0
+        self._in_doubt = False
 
-    @property
-    def thread(self) -> int:
-        native: asyncio.Task[Any] | None = asyncio.current_task(self.host.loop)
-        return get_ident() if native is self.native else 0
+    def is_ours(self, error: BaseException) -> bool:
+        """Nobody has seen what ended its native waits before: if there were cancellations of asyncio's when
+        ours came, one may still be on its way, and without the words it is not taken for ours."""
+        if isinstance(error, asyncio.CancelledError) and error.args and error.args[0] is _BY_SCOPE:
+            return True
+        return super().is_ours(error) and (isinstance(error, ScopeCancelled) or not self._in_doubt)
+
+    def cancellation(self) -> BaseException:
+        self._in_doubt = self._natives(self.native) > 0
+        return super().cancellation()
 
     def interrupt(self) -> bool:
         self.host.loop.call_soon(self._end_native_wait)
         return False
 
-    def is_ours(self, error: BaseException) -> bool:
-        if isinstance(error, ScopeCancelled):
-            return True
-        return isinstance(error, asyncio.CancelledError) and 0 < self._owed >= self.native.cancelling()
+    def _natives(self, native: asyncio.Task[Any]) -> int:
+        return native.cancelling() - self._owed
 
     def forgive(self) -> None:
         while self._owed:
             self._owed -= 1
+            self._heard_at -= 1
             self.native.uncancel()
 
     def _end_native_wait(self) -> None:
@@ -320,5 +422,7 @@ class AdoptedTask(_WaitingTask):
         scope = self.scope
         if self.abort is None and scope.cancelled and not scope.edge and not self.native.done():
             scope.edge = True
+            self._in_doubt = self._natives(self.native) > 0
             self._owed += 1
-            self.native.cancel()
+            self.native.cancel(_BY_SCOPE)
+            self._heard_at = self.native.cancelling()

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
+from typing import Any
+
 import pytest
+
+import bridgeio
+from loops import run_native
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -11,3 +17,13 @@ def world(request: pytest.FixtureRequest) -> str:
     if request.param == "uvloop":
         pytest.importorskip("uvloop")
     return str(request.param)
+
+
+@pytest.fixture(params=["our task", "native task"])
+def inside(request: pytest.FixtureRequest, world: str) -> Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]:
+    """Runs a function in a task that bridgeio started, or in one that it only finds itself in."""
+
+    def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        return bridgeio.run(main, backend=world) if request.param == "our task" else run_native(world, main)
+
+    return run

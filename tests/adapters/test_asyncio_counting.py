@@ -1,0 +1,323 @@
+"""Whose cancellation it is: a scope's, or asyncio's own. asyncio counts its own, and the count stays right."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+import bridgeio
+from loops import turns
+
+Inside = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
+Sleep = Callable[[float], Coroutine[Any, Any, None]]
+
+both_sleeps = pytest.mark.parametrize("sleep", [bridgeio.sleep, asyncio.sleep], ids=["our wait", "native wait"])
+
+
+def me() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+async def swallow_a_cancel() -> None:
+    """What careless code does: the cancellation is gone, and still counted."""
+    me().cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(0)
+
+
+# The past does not count
+
+
+@both_sleeps
+def test_a_cancel_that_was_swallowed_long_ago_confuses_no_scope(inside: Inside, sleep: Sleep) -> None:
+    """A later scope absorbs its own cancellation, and leaves the old count alone."""
+
+    async def main() -> tuple[bool, int]:
+        await swallow_a_cancel()
+        with bridgeio.move_on_after(0.001) as scope:
+            await sleep(3600)
+        return scope.cancelled_caught, me().cancelling()
+
+    assert inside(main) == (True, 1)
+
+
+@both_sleeps
+def test_a_cancel_that_was_swallowed_long_ago_confuses_no_timeout_inside_a_scope(inside: Inside, sleep: Sleep) -> None:
+    """`asyncio.timeout` in a scope that is cancelled later: each ends its own block."""
+
+    async def main() -> list[str]:
+        log: list[str] = []
+        await swallow_a_cancel()
+        with bridgeio.CancelScope() as scope:
+            try:
+                async with asyncio.timeout(0.001):
+                    await sleep(3600)
+            except TimeoutError:
+                log.append("timeout")
+            scope.cancel()
+            await sleep(3600)
+        log.append(f"scope {scope.cancelled_caught}, cancelling {me().cancelling()}")
+        return log
+
+    assert inside(main) == ["timeout", "scope True, cancelling 1"]
+
+
+@both_sleeps
+def test_a_native_cancel_after_one_that_was_swallowed_passes_through(inside: Inside, sleep: Sleep) -> None:
+    """No scope takes it for its own, though it is cancelled too."""
+
+    async def victim() -> None:
+        await swallow_a_cancel()
+        with bridgeio.CancelScope() as scope:
+            asyncio.get_running_loop().call_soon(scope.cancel)
+            try:
+                await sleep(3600)
+            finally:
+                me().cancel()
+                with bridgeio.CancelScope(shield=True):
+                    await sleep(0.001)
+        await sleep(3600)
+
+    async def main() -> int:
+        task = asyncio.create_task(victim())
+        await asyncio.wait([task])
+        assert task.cancelled()
+        return task.cancelling()
+
+    assert inside(main) == 2
+
+
+# What came in place of a native cancellation
+
+
+@both_sleeps
+def test_a_scope_that_is_cancelled_during_native_cleanup_does_not_swallow_the_native_cancel(
+    inside: Inside, sleep: Sleep
+) -> None:
+    """The scope's own cancellation came up in a ``finally`` and is absorbed; the task is still cancelled, with
+    the message that was given. (A deadline that passes while a cancelled task says goodbye does that.)"""
+    log: list[str] = []
+
+    async def victim() -> None:
+        with bridgeio.CancelScope() as scope:
+            try:
+                await sleep(3600)
+            finally:
+                scope.cancel()
+                await sleep(3600)
+        log.append("left the scope")
+        await sleep(3600)
+
+    async def main() -> int:
+        task = asyncio.create_task(victim())
+        await turns()
+        task.cancel("going down")
+        with pytest.raises(asyncio.CancelledError, match="going down"):
+            await task
+        return task.cancelling()
+
+    assert inside(main) == 1
+    assert log == ["left the scope"]
+
+
+@both_sleeps
+def test_a_scope_inside_the_cleanup_leaves_the_native_cancel_to_itself(inside: Inside, sleep: Sleep) -> None:
+    """It was on its way before the scope was entered, goes on after it, and does not come twice."""
+    log: list[str] = []
+
+    async def victim() -> None:
+        try:
+            try:
+                await sleep(3600)
+            finally:
+                with bridgeio.move_on_after(0.001):
+                    await sleep(3600)
+        except asyncio.CancelledError:
+            log.append("cancelled")
+        await sleep(0.001)
+        await sleep(0.001)
+        log.append("not again")
+
+    async def main() -> None:
+        task = asyncio.create_task(victim())
+        await turns()
+        task.cancel()
+        await task
+
+    inside(main)
+    assert log == ["cancelled", "not again"]
+
+
+@both_sleeps
+def test_a_timeout_that_was_left_inside_the_scope_is_over(inside: Inside, sleep: Sleep) -> None:
+    """Its cancellation was overtaken by the scope's, and taken back by itself: it does not come again."""
+
+    async def main() -> int:
+        with bridgeio.CancelScope() as scope:
+            try:
+                async with asyncio.timeout(0.001):
+                    try:
+                        await sleep(3600)
+                    finally:
+                        scope.cancel()
+                        await sleep(3600)
+            except TimeoutError:  # asyncio says so since 3.13
+                pass
+        await sleep(0.001)
+        await sleep(0.001)
+        return me().cancelling()
+
+    assert inside(main) == 0
+
+
+@both_sleeps
+def test_a_scope_inside_the_cleanup_of_another(inside: Inside, sleep: Sleep) -> None:
+    """A shielded goodbye that takes too long: both scopes absorb what is theirs, and nothing is left counted."""
+
+    async def main() -> tuple[bool, bool, int]:
+        with bridgeio.move_on_after(0.001) as outer:
+            try:
+                await sleep(3600)
+            finally:
+                with bridgeio.move_on_after(0.001, shield=True) as inner:
+                    await sleep(3600)
+        return outer.cancelled_caught, inner.cancelled_caught, me().cancelling()
+
+    assert inside(main) == (True, True, 0)
+
+
+# Once, twice, in the same turn
+
+
+@both_sleeps
+def test_a_native_cancel_in_the_same_turn_is_not_swallowed(inside: Inside, sleep: Sleep) -> None:
+    """Whichever comes first, the scope's or asyncio's: the task is cancelled (AnyIO #1214)."""
+
+    async def victim(scope: bridgeio.CancelScope) -> None:
+        with scope:
+            await sleep(3600)
+        await sleep(3600)
+
+    async def main() -> None:
+        for native_first in (True, False):
+            scope = bridgeio.CancelScope()
+            task = asyncio.create_task(victim(scope))
+            await turns()
+            cancels = [task.cancel, scope.cancel]
+            for cancel in cancels if native_first else reversed(cancels):
+                cancel()
+            await asyncio.wait([task], timeout=20)
+            assert task.cancelled()
+            assert task.cancelling() == 1
+
+    inside(main)
+
+
+@both_sleeps
+def test_a_native_cancel_in_the_same_turn_as_the_scopes_of_our_child(inside: Inside, sleep: Sleep) -> None:
+    """The same in a child of a group of ours, which ends with it."""
+
+    async def victim(scope: bridgeio.CancelScope, natives: list[asyncio.Task[Any]]) -> None:
+        natives.append(me())
+        with scope:
+            await sleep(3600)
+        await sleep(3600)
+
+    async def main() -> None:
+        for native_first in (True, False):
+            scope = bridgeio.CancelScope()
+            natives: list[asyncio.Task[Any]] = []
+            async with bridgeio.create_task_group() as group:
+                group.start_soon(victim, scope, natives)
+                await turns()
+                cancels = [natives[0].cancel, scope.cancel]
+                for cancel in cancels if native_first else reversed(cancels):
+                    cancel()
+            assert natives[0].cancelled()
+
+    inside(main)
+
+
+@both_sleeps
+def test_two_native_cancels_come_as_asyncio_has_them(inside: Inside, sleep: Sleep) -> None:
+    """The second strikes the cleanup after the first, and both are counted."""
+    log: list[str] = []
+
+    async def victim() -> None:
+        try:
+            await sleep(3600)
+        except asyncio.CancelledError as first:
+            log.append(*first.args)
+            try:
+                await sleep(3600)
+            except asyncio.CancelledError as second:
+                log.append(*second.args)
+                raise
+
+    async def main() -> int:
+        task = asyncio.create_task(victim())
+        await turns()
+        task.cancel("first")
+        await turns()
+        task.cancel("second")
+        await asyncio.wait([task])
+        assert task.cancelled()
+        return task.cancelling()
+
+    assert inside(main) == 2
+    assert log == ["first", "second"]
+
+
+def test_a_native_cancel_in_the_same_turn_as_a_result_comes_next(inside: Inside) -> None:
+    """The result wins, and the cancel, with its message, strikes the next wait."""
+    log: list[str] = []
+
+    async def victim(event: bridgeio.Event) -> None:
+        await event.wait()
+        log.append("result")
+        await bridgeio.sleep(3600)
+
+    async def main() -> None:
+        event = bridgeio.Event()
+        task = asyncio.create_task(victim(event))
+        await turns()
+        event.set()
+        task.cancel("why")
+        with pytest.raises(asyncio.CancelledError, match="why"):
+            await task
+        assert task.cancelling() == 1
+
+    inside(main)
+    assert log == ["result"]
+
+
+def test_a_native_cancel_that_was_kept_survives_the_scope_that_is_left(inside: Inside) -> None:
+    """It came with a result, in a block that a scope had ended natively: what the scope takes back when it is
+    left is its own, and not this."""
+
+    async def victim(event: bridgeio.Event, scope: bridgeio.CancelScope) -> None:
+        with scope:
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                with bridgeio.CancelScope(shield=True):
+                    await event.wait()
+        await bridgeio.sleep(3600)
+
+    async def main() -> None:
+        event, scope = bridgeio.Event(), bridgeio.CancelScope()
+        task = asyncio.create_task(victim(event, scope))
+        await turns()
+        scope.cancel()
+        await turns(5)
+        event.set()
+        task.cancel()
+        await asyncio.wait([task], timeout=20)
+        assert task.cancelled()
+
+    inside(main)
