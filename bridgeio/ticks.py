@@ -32,9 +32,9 @@ class Grid:
         return self.first + number * self.seconds
 
     def due(self, number: int, now: float) -> int:
-        """Which tick it is, for one who has waited for tick ``number``: that one, or a later one if more
-        than one distance has passed since. (The division alone may say one too few at the very moment.)"""
-        return max(number, int((now - self.first) / self.seconds))
+        """Which tick it is, for one who has waited for tick ``number``: that one, or a later one if more than
+        one distance has passed since; the first cannot be missed. (The division alone may say one too few.)"""
+        return max(number, int((now - self.first) / self.seconds)) if number else 0
 
 
 class Ticks:

@@ -27,6 +27,7 @@ from bridgeio.testing.suite.sweeps import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_servers import *  # noqa: F403
 from bridgeio.testing.suite.synchronising import *  # noqa: F403
 from bridgeio.testing.suite.tasks import *  # noqa: F403
+from bridgeio.testing.suite.ticking import *  # noqa: F403
 from bridgeio.testing.suite.writing import *  # noqa: F403
 
 # The fixture too: a test file that takes everything has to find what the chapters lean on.
