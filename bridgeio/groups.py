@@ -62,6 +62,7 @@ class TaskGroup:
         self._host_task: Task | None = None
         self._native: NativeGroup | None = None
         self._open = False
+        self._has_cancelled = False  # a scope of ours has ended the block or a child
 
     async def __aenter__(self) -> TaskGroup:
         task = current_task()
@@ -160,6 +161,7 @@ class TaskGroup:
             await coro
         except BaseException as error:
             if self._is_cancellation(error):
+                self._child_was_cancelled(task.is_ours(error), start)
                 raise  # from no other frame: one that holds it as a local would be a circle
             self._child_failed(error, start)
         finally:
@@ -176,12 +178,18 @@ class TaskGroup:
         return isinstance(error, self._host_task.host.cancelled_class)
 
     def _child_failed(self, error: BaseException, start: _Start | None) -> None:
-        if start is not None and not start.has_started:
+        if start is not None and not start.has_moved:
             start.error = error
             return
         self._errors.append(error)
         if not self.cancel_scope.cancel_called:
             self.cancel_scope.cancel()
+
+    def _child_was_cancelled(self, by_a_scope: bool, start: _Start | None) -> None:
+        if start is not None and not start.has_moved:
+            start.was_cancelled = True
+        elif by_a_scope:
+            self._has_cancelled = True
 
     def _wake_if_joining(self, task: Task) -> None:
         if task.abort == self._cancel_and_stay:
@@ -200,11 +208,13 @@ class TaskGroup:
         if error is not None:
             if not task.ends_a_block(error):
                 self._errors.append(error)
+            self._has_cancelled = self._has_cancelled or task.is_ours(error)
             if not scope.cancel_called:
                 scope.cancel()
         while self._children:
             await task.park(self._cancel_and_stay)
         self._open = False
+        scope.cancelled_caught = self._has_cancelled and scope.absorbs()
         if not self._errors:
             return await self._leave_quietly(task, error)
         if error is not None and task.ends_a_block(error):
@@ -231,7 +241,12 @@ class _Start:
     """The wait of one `TaskGroup.start`, and the ``task_status`` of its child.
 
     Until the child has started it stands below a scope of its own inside the caller's, so that a
-    cancel of the caller reaches it; then it moves to the group.
+    cancel of the caller reaches it; then it moves to the group. One that has heard of such a cancel
+    does not: it could carry the cancellation to where nobody expects one, or go on as if there were none.
+
+    :ivar has_started: the child said so.
+    :ivar has_moved: it is the group's.
+    :ivar was_cancelled: it ended by a cancellation before it was.
     """
 
     def __init__(self, group: TaskGroup, caller: Task, name: str) -> None:
@@ -239,6 +254,8 @@ class _Start:
         self.child: Task | None = None
         self.error: BaseException | None = None
         self.has_started = False
+        self.has_moved = False
+        self.was_cancelled = False
         self._ended = False
         self._group = group
         self._caller = caller
@@ -250,25 +267,27 @@ class _Start:
             raise RuntimeError("task_status.started() was called twice")
         self.has_started = True
         self._value = value
-        self._move_to_group()
-        self._wake()
+        if not self.scope.cancelled:
+            self.has_moved = True
+            self._move_to_group()
+            self._wake()
 
     def child_ended(self) -> None:
         self._ended = True
-        if not self.has_started:
+        if not self.has_moved:
             self._wake()
 
     async def wait(self) -> Any:
-        while not (self.has_started or self._ended):
+        while not (self.has_moved or self._ended):
             await self._caller.park(self._abort)
         self.scope.unlink()
-        if self.has_started:
-            return self._value
         if self.error is not None:
             try:
                 raise self.error
             finally:
                 self.error = None
+        if self.has_started and not self.was_cancelled:
+            return self._value
         await self._caller.checkpoint_if_cancelled()
         if self._caller.kept:  # the caller was cancelled natively, and so the child was
             await self._caller.raise_kept()

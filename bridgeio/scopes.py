@@ -138,6 +138,11 @@ class CancelScope(Scope):
         finally:
             del rest, error  # the traceback holds this frame
 
+    def absorbs(self) -> bool:
+        """Whether a cancellation that comes out of the block ends here: it is this scope's and no outer one's.
+        Behind a shield it can only be this one's."""
+        return self.cancelled and (self.shielded or self.parent is None or not self.parent.cancelled)
+
     def adopt_native(self, host: Host, native: NativeScope) -> None:
         """Stands for a scope that the framework has entered already: a native group's own."""
         self._host = host
@@ -199,11 +204,8 @@ class CancelScope(Scope):
             _tell_of(parent, task)
 
     def _without_ours(self, task: Task, error: BaseException | None) -> BaseException | None:
-        parent = self.parent
-        if error is None or not self.cancelled or parent is None:
+        if error is None or not self.absorbs():
             return error
-        if parent.cancelled and not self.shielded:
-            return error  # it is the outer scope's to absorb; behind a shield it can only be this one's
         if isinstance(error, BaseExceptionGroup):
             # A bound method is refused before Python 3.13.
             ours, rest = error.split(lambda inner: task.is_ours(inner))  # noqa: PLW0108
