@@ -275,8 +275,9 @@ class CapacityLimiter:
         for borrower, of in self._borrowers.items():
             if of is not host:
                 raise SharedBetweenRunsError(
-                    f"{_show(borrower)} holds a token of this CapacityLimiter that was borrowed in another run; one "
-                    "run at a time can use it: make a CapacityLimiter for each run, or see that it is given back"
+                    f"{_show(borrower)} holds a token of a CapacityLimiter that was borrowed in another run: one run "
+                    "at a time can use it. Make one for each run; or, if that run is over, see that none ends "
+                    "without giving it back"
                 )
             return
 

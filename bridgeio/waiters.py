@@ -143,8 +143,8 @@ class Line(Generic[T]):
         """Whether that run is going on cannot be seen from here, so the words fit both."""
         does = "holds" if other is self.holder else "waits for"
         return SharedBetweenRunsError(
-            f"{other.name}, a task of another run, {does} {self._what}; one run at a time can use it, and one that "
-            f"a run has ended with is lost: make {self._what} for each run, or see that it is given back"
+            f"{other.name}, a task of another run, {does} {self._what}: one run at a time can use it. Make one for "
+            "each run; or, if that run is over, see that none ends without giving it back"
         )
 
     def check_caller(self) -> None:
