@@ -18,13 +18,17 @@ from bridgeio.testing.suite.leaving import *  # noqa: F403
 from bridgeio.testing.suite.limiting import *  # noqa: F403
 from bridgeio.testing.suite.locking import *  # noqa: F403
 from bridgeio.testing.suite.promises_groups import *  # noqa: F403
+from bridgeio.testing.suite.promises_scopes import *  # noqa: F403
+from bridgeio.testing.suite.promises_waits import *  # noqa: F403
 from bridgeio.testing.suite.queueing import *  # noqa: F403
 from bridgeio.testing.suite.running import *  # noqa: F403
 from bridgeio.testing.suite.scopes import *  # noqa: F403
 from bridgeio.testing.suite.serving import *  # noqa: F403
 from bridgeio.testing.suite.streams import *  # noqa: F403
 from bridgeio.testing.suite.sweeps import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_locks import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_servers import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_tasks import *  # noqa: F403
 from bridgeio.testing.suite.synchronising import *  # noqa: F403
 from bridgeio.testing.suite.tasks import *  # noqa: F403
 from bridgeio.testing.suite.ticking import *  # noqa: F403
