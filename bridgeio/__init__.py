@@ -24,6 +24,7 @@ from bridgeio.channels import (
     create_memory_object_stream,
 )
 from bridgeio.client import open_connection, open_unix_connection
+from bridgeio.dumps import dump_tasks
 from bridgeio.errors import (
     AdapterError,
     BackendBusyError,
@@ -136,6 +137,7 @@ __all__ = [
     "current_effective_deadline",
     "current_server",
     "current_time",
+    "dump_tasks",
     "errors",
     "every",
     "fail_after",

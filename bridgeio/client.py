@@ -10,7 +10,7 @@ from math import inf
 from typing import Any
 
 from bridgeio.contract import AddressInfo, Task
-from bridgeio.errors import ConnectError, describe
+from bridgeio.errors import ConnectError, describe, show_address
 from bridgeio.limits import HAPPY_EYEBALLS_DELAY, LIMIT
 from bridgeio.poller import WRITE
 from bridgeio.reader import Reader
@@ -183,6 +183,9 @@ class _Race:
             if source.poller.arms_each_wait:
                 source.poller.arm(source, self._task, WRITE)
         await self._task.park(self._abort)
+
+    def doing(self, abort: object) -> str:
+        return "connecting to " + ", ".join(show_address(source.peer) for source in list(self._connecting))
 
     def _abort(self) -> bool:
         for source in self._connecting:

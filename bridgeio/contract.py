@@ -18,12 +18,15 @@ Rule 4: new methods come with a default, and raise the minor number of `CONTRACT
 from __future__ import annotations
 
 import contextvars
+import sys
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
+from types import FrameType
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from bridgeio.cancellation import Scope, cancel
@@ -32,7 +35,7 @@ from bridgeio.limits import BUDGET
 from bridgeio.lookups import AddressInfo, getaddrinfo, look_up_in_thread
 from bridgeio.poller import Poller
 from bridgeio.pollers import new_poller
-from bridgeio.tasks import TaskInfo, families, info_of
+from bridgeio.tasks import ScopeState, TaskInfo, families, info_of, scope_states
 from bridgeio.timers import Handle, Timers
 
 __all__ = [
@@ -51,12 +54,14 @@ __all__ = [
     "Poller",
     "Probe",
     "Scope",
+    "ScopeState",
     "Task",
     "TaskInfo",
     "Timers",
     "cancel",
     "families",
     "get_current",
+    "hosts",
     "never",
 ]
 
@@ -177,6 +182,7 @@ class Host(ABC):
     :ivar mains: the tasks that carry a `bridgeio.run`.
     :cvar cancelled_class: the exception class that means "cancelled" here, by a scope or natively.
     :cvar native_scopes: whether `open_scope` and `open_group` are to be asked.
+    :cvar machinery: modules and packages whose frames say nothing to people who look at a stack.
     :cvar guarded: whether synchronous code outside any task may use writers, and is to be guarded.
     """
 
@@ -184,6 +190,7 @@ class Host(ABC):
     cancelled_class: ClassVar[type[BaseException]]
     native_scopes: ClassVar[bool] = False
     guarded: ClassVar[bool] = False
+    machinery: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         self.timers = Timers(self.now, self.call_at)
@@ -191,6 +198,7 @@ class Host(ABC):
         self.mains: set[Any] = set()
         self._poller: Poller | None = None
         self._watched: Handle | None = None
+        _hosts[self] = None
 
     # Required
 
@@ -280,10 +288,10 @@ class Host(ABC):
         only `mains`. May be called at any moment, by any thread, and has to copy in one step what changes."""
         return list(self.mains)
 
-    def census(self) -> list[tuple[TaskInfo, Task | None]]:
-        """Every living task, with its record if it has one. To be replaced where the tree of tasks is the
-        framework's own. May be called at any moment, by any thread."""
-        return [(task.info(), task) for task in families(self.tasks_known())]
+    def census(self) -> list[Task]:
+        """Every living task, at any moment, for any thread. To be replaced where the tree of tasks is the
+        framework's own; records that are made just for this have ``nan`` for ``since``."""
+        return families(self.tasks_known())
 
     def close(self) -> None:
         """Ends the watch, then the poller, and takes back every timer."""
@@ -379,6 +387,22 @@ class Task:
         """Whether its next wait, or the one it is in, is cancelled."""
         return self.scope.task is self and (self.scope.cancelled or self.kept)
 
+    def scope_states(self) -> list[ScopeState]:
+        """The scopes around it, the innermost first."""
+        return scope_states(self)
+
+    def running_in(self) -> int:
+        """`thread`, also if another thread asks."""
+        return self.thread
+
+    def innermost_frame(self) -> FrameType | None:
+        """Where the task is, if its coroutine does not suspend, or runs just now; ``None`` if it can tell itself."""
+        return sys._current_frames().get(self.running_in())
+
+    def native_wait(self) -> str | None:
+        """What of the framework's the task waits for, in words, as in "awaiting <Future pending>"."""
+        return None
+
     # The same everywhere but on hosts with scopes of their own
 
     def wake_cancelled(self) -> None:
@@ -459,5 +483,11 @@ class NativeGroup(Protocol):
     ) -> Any: ...
 
 
+def hosts() -> list[Host]:
+    """Every loop that bridgeio has been in, and that is still there. For any thread."""
+    return [host for ref in _hosts.keyrefs() if (host := ref()) is not None]
+
+
+_hosts: weakref.WeakKeyDictionary[Host, None] = weakref.WeakKeyDictionary()
 CURRENT: contextvars.ContextVar[Task | None] = contextvars.ContextVar("bridgeio_task", default=None)
 get_current = CURRENT.get  # bound once: the lookup would cost more than the call

@@ -57,7 +57,7 @@ class TaskGroup:
 
     def __init__(self) -> None:
         self.cancel_scope = CancelScope()
-        self._children: set[object] = set()
+        self._children: set[Any] = set()
         self._errors: list[BaseException] = []
         self._host_task: Task | None = None
         self._native: NativeGroup | None = None
@@ -129,6 +129,10 @@ class TaskGroup:
         coro = as_coroutine(function, *args, task_status=start)
         start.child = self._spawn(coro, label, start)
         return await start.wait()
+
+    def doing(self, abort: object) -> str:
+        names = sorted(child.name for child in list(self._children))
+        return f"waiting for its children: {', '.join(names)}"
 
     def _check_open(self) -> None:
         if not self._open:
@@ -292,6 +296,9 @@ class _Start:
         if self._caller.kept:  # the caller was cancelled natively, and so the child was
             await self._caller.raise_kept()
         raise RuntimeError(f"{self._name} ended without calling task_status.started()")
+
+    def doing(self, abort: object) -> str:
+        return f"waiting for {self._name} to say that it has started"
 
     def _wake(self) -> None:
         if self._caller.abort == self._abort:

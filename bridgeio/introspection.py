@@ -24,4 +24,4 @@ def get_running_tasks() -> list[TaskInfo]:
 
     :raises NoBackendError: outside any framework, and in callbacks, which are no tasks.
     """
-    return [info for info, _ in current_task().host.census()]
+    return [task.info() for task in current_task().host.census()]

@@ -10,7 +10,7 @@ import stat
 from typing import Any
 
 from bridgeio.contract import AddressInfo, Host, Task
-from bridgeio.errors import describe
+from bridgeio.errors import describe, show_address
 from bridgeio.poller import READ
 from bridgeio.sockets import new_socket
 
@@ -89,6 +89,9 @@ class Listener:
     def pause(self) -> None:
         """Leaves connections in the kernel's queue until the next `wait`."""
         self._poller.unregister(self)
+
+    def doing(self, abort: object) -> str:
+        return f"accepting on {show_address(self.address)}"
 
     def close(self) -> None:
         if self.fd < 0:

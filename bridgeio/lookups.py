@@ -41,19 +41,7 @@ async def look_up_in_thread(
     question: Callable[[], list[AddressInfo]],
 ) -> list[AddressInfo]:
     """Has a thread ask, and parks the task meanwhile. A cancel gives the answer up, not the asking."""
-    answers: list[list[AddressInfo] | BaseException] = []
-    given_up = False
-
-    def answered(answer: list[AddressInfo] | BaseException) -> None:
-        if not given_up:
-            answers.append(answer)
-            task.wake()
-
-    def give_up() -> bool:
-        """The thread ends by itself, and must not wake the task out of a later wait."""
-        nonlocal given_up
-        given_up = not answers
-        return given_up
+    lookup = _Lookup(task)
 
     def ask() -> None:
         answer: list[AddressInfo] | BaseException
@@ -62,14 +50,36 @@ async def look_up_in_thread(
         except BaseException as error:
             answer = error
         with contextlib.suppress(RuntimeError):  # the host has ended: nobody waits
-            call_soon_threadsafe(partial(answered, answer))
+            call_soon_threadsafe(partial(lookup.answered, answer))
 
     _lookups.submit(ask)
-    await task.park(give_up)
-    answer = answers.pop()
+    await task.park(lookup.give_up)
+    answer = lookup.answers.pop()
     if isinstance(answer, BaseException):
         raise answer
     return answer
+
+
+class _Lookup:
+    """One task's wait for an answer."""
+
+    def __init__(self, task: Parked) -> None:
+        self.answers: list[list[AddressInfo] | BaseException] = []
+        self._task = task
+        self._given_up = False
+
+    def answered(self, answer: list[AddressInfo] | BaseException) -> None:
+        if not self._given_up:
+            self.answers.append(answer)
+            self._task.wake()
+
+    def give_up(self) -> bool:
+        """The thread ends by itself, and must not wake the task out of a later wait."""
+        self._given_up = not self.answers
+        return self._given_up
+
+    def doing(self, abort: object) -> str:
+        return "waiting for the name service"
 
 
 class _Lookups:

@@ -346,15 +346,9 @@ async def sleep_until(deadline: float) -> None:
     if deadline <= host.now():
         await task.give_way()
     elif deadline == inf:
-        await task.park(_always)
+        await task.park(_FOR_EVER)
     else:
-        timer = host.timers.add(deadline, task.wake)
-
-        def abort() -> bool:
-            timer.cancel()
-            return True
-
-        await task.park(abort)
+        await task.park(_Sleep(host, host.timers.add(deadline, task.wake)))
 
 
 async def sleep_forever() -> None:
@@ -362,8 +356,32 @@ async def sleep_forever() -> None:
     await sleep_until(inf)
 
 
-def _always() -> bool:
-    return True
+class _Sleep:
+    """One task's wait for a time. Calling it is the wait's ``abort``."""
+
+    __slots__ = ("_host", "_timer")
+
+    def __init__(self, host: Host, timer: Timer) -> None:
+        self._host = host
+        self._timer = timer
+
+    def __call__(self) -> bool:
+        self._timer.cancel()
+        return True
+
+    def doing(self, abort: object) -> str:
+        return f"sleeping until {self._timer.when - self._host.now():+.1f} s"
+
+
+class _SleepForEver:
+    def __call__(self) -> bool:
+        return True
+
+    def doing(self, abort: object) -> str:
+        return "sleeping for ever"
+
+
+_FOR_EVER = _SleepForEver()
 
 
 def _after(delay: float | None) -> float:

@@ -159,6 +159,10 @@ class SocketSource:
         self.readable = True
         self.recv = self.send = partial(_refuse_use, self.peer, self.fd < 0)  # a method would be a cycle
 
+    def doing(self, abort: object) -> str:
+        doing = "reading from" if abort == self._abort_read else "writing to"
+        return f"{doing} {show_address(self.peer)}"
+
     def close(self) -> None:
         """Unregisters, closes, and wakes whoever waits. May be called again."""
         if self.fd < 0:

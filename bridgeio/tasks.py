@@ -10,11 +10,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from math import inf
+from typing import Any, NamedTuple
 
 from bridgeio.cancellation import Scope
 
-__all__ = ["TaskInfo", "families", "info_of", "parent_of"]
+__all__ = ["ScopeState", "TaskInfo", "families", "info_of", "parent_of", "scope_states"]
 
 
 class TaskInfo:
@@ -66,6 +67,30 @@ def parent_of(task: Any) -> Any:
     while node is not None and (node.task is task or node.task is None):
         node = node.parent
     return None if node is None else node.task
+
+
+class ScopeState(NamedTuple):
+    """What a scope around a task looked like.
+
+    :ivar called: it was cancelled, itself.
+    :ivar deadline: on the host's clock.
+    :ivar owner: the task that has entered it, if that is known.
+    """
+
+    called: bool
+    shielded: bool
+    deadline: float
+    owner: Any
+
+
+def scope_states(task: Any) -> list[ScopeState]:
+    """The scopes around a task, its ancestors' too, the innermost first."""
+    states = []
+    node: Scope | None = task.scope
+    while node is not None:
+        states.append(ScopeState(node.called, node.shielded, getattr(node, "deadline", inf), node.task))
+        node = node.parent
+    return states
 
 
 def families(tasks: Iterable[Any]) -> list[Any]:

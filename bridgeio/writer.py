@@ -305,6 +305,15 @@ class Writer:
         self._source.host.lingering.discard(self)
         self._wake_drainers()
 
+    def forget_drainer(self, task: Task) -> bool:
+        if task not in self._drainers:
+            return False  # it is being woken
+        self._drainers.remove(task)
+        return True
+
+    def doing(self, until_closed: bool) -> str:
+        return f"{'closing the stream' if until_closed else 'draining'} to {self._peer}"
+
     def _wake_drainers(self) -> None:
         """Each looks for itself whether it has to wait on."""
         drainers, self._drainers = self._drainers, deque()
@@ -312,12 +321,7 @@ class Writer:
             task.wake()
 
     async def _wait_until(self, task: Task, reached: Callable[[], bool]) -> None:
-        def abort() -> bool:
-            if task not in self._drainers:
-                return False  # it is being woken
-            self._drainers.remove(task)
-            return True
-
+        abort = _Drain(self, task, reached == self._is_closed)
         poller = self._source.poller
         if task.host is not self._source.host and not reached():
             raise self._source.of_another_run()
@@ -345,6 +349,23 @@ class Writer:
             return self._source.why_unusable()
         how = "was ended by write_eof()" if self._eof and not self._closing else "was closed by this side"
         return StreamClosedError(f"the stream to {self._peer} {how}")
+
+
+class _Drain:
+    """One task's wait for a writer. Calling it is the wait's ``abort``."""
+
+    __slots__ = ("_task", "_until_closed", "_writer")
+
+    def __init__(self, writer: Writer, task: Task, until_closed: bool) -> None:
+        self._writer = writer
+        self._task = task
+        self._until_closed = until_closed
+
+    def __call__(self) -> bool:
+        return self._writer.forget_drainer(self._task)
+
+    def doing(self, abort: object) -> str:
+        return self._writer.doing(self._until_closed)
 
 
 def _again(error: OSError) -> OSError:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 from bridgeio.contract import CURRENT, Handle, Host, Scope
+from bridgeio.unpatched import get_ident
 from bridgeio_asyncio.task import AdoptedTask, SpawnedTask, start
 
 __all__ = ["AsyncioHost", "host_of"]
@@ -17,13 +18,17 @@ _ATTRIBUTE = "_bridgeio_host"
 
 class AsyncioHost(Host):
     """Lives as long as its loop, which keeps it: a table keyed weakly by loops would keep a loop
-    alive through the value, because a host needs its loop."""
+    alive through the value, because a host needs its loop.
+
+    :ivar thread: the ident of its thread.
+    """
 
     cancelled_class = asyncio.CancelledError
 
     def __init__(self, loop: asyncio.AbstractEventLoop, backend: str) -> None:
         self.loop = loop
         self.backend = backend
+        self.thread = get_ident()
         self.tasks: dict[asyncio.Task[Any], SpawnedTask | AdoptedTask] = {}
         super().__init__()
 

@@ -62,6 +62,10 @@ class _WaitingTask(Task):
             return 0
         return get_ident() if running is not None and running is self.native else 0
 
+    def running_in(self) -> int:
+        running = current_task(self.host.loop)
+        return self.host.thread if running is not None and running is self.native else 0
+
     @coroutine
     def park(self, abort: Callable[[], bool]) -> Generator[Any, Any, None]:
         self.abort = abort
@@ -130,6 +134,10 @@ class _WaitingTask(Task):
 
     def has_pending_cancellation(self) -> bool:
         return super().has_pending_cancellation() or bool(getattr(self.native, "_must_cancel", False))
+
+    def native_wait(self) -> str | None:
+        waited = None if self.native is None else getattr(self.native, "_fut_waiter", None)
+        return None if waited is None or waited is self._wait else f"awaiting {waited!r:.200}"
 
     def deliver_kept(self, native: asyncio.Task[Any] | None) -> None:
         """The count stays as it is: this is the cancellation that has been counted."""

@@ -14,6 +14,7 @@ import contextvars
 import sys
 import weakref
 from collections.abc import Callable, Coroutine, Generator
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import gevent
@@ -167,6 +168,20 @@ class GeventTask(Task):
     def is_carried(self) -> bool:
         inside = self._greenlet() if self._greenlet is not None else None
         return inside is not None and not inside.dead
+
+    def innermost_frame(self) -> FrameType | None:
+        """A greenlet that is suspended has a stack of its own; the one that runs has its thread's."""
+        inside = self._greenlet() if self._greenlet is not None else None
+        if inside is None or inside.dead:
+            return None
+        frame: FrameType | None = inside.gr_frame
+        return frame if frame is not None or not inside else sys._current_frames().get(self.host.thread)
+
+    def native_wait(self) -> str | None:
+        inside = self._greenlet() if self._greenlet is not None else None
+        if self.waiting or not inside:
+            return None
+        return "running" if inside.gr_frame is None else "in a call of gevent's"
 
     def start_here(self) -> None:
         self.driven = True

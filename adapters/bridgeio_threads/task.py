@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Coroutine, Generator
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridgeio.contract import BUDGET, Scope, Task
@@ -111,6 +113,15 @@ class ThreadTask(Task):
         finally:
             self.thread = self._ident  # pyright: ignore[reportIncompatibleMethodOverride] (a slot stands for it)
         return _NOTHING
+
+    def innermost_frame(self) -> FrameType | None:
+        return sys._current_frames().get(self._ident)
+
+    def native_wait(self) -> str | None:
+        """It runs without the baton, or waits for that."""
+        frame = self.innermost_frame()
+        ours = frame is not None and str(frame.f_globals.get("__name__")).startswith("bridgeio_threads.")
+        return None if frame is None or ours else "in a blocking section"
 
     def strike(self, error: BaseException) -> None:
         """Raises an exception in the task, in its wait if that can be taken back, else in the next."""

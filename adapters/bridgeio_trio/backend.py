@@ -55,6 +55,7 @@ class TrioBackend(Backend):
 
     async def _run_main(self, main: Main[T]) -> T:
         """Begins with a record of ours, lest a task that blocks in this run be taken for this one."""
+        trio.lowlevel.current_task().name = "main"
         host: TrioHost = self.current_task().host
         return await host.carry_main(main)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from _thread import get_ident
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from math import inf
@@ -11,9 +12,9 @@ from typing import Any, TypeVar
 import trio
 from trio.lowlevel import spawn_system_task, wait_readable, wait_writable
 
-from bridgeio.contract import CURRENT, Handle, Host, Scope, Task, TaskInfo
+from bridgeio.contract import CURRENT, Handle, Host, Scope, Task
 from bridgeio_trio.scopes import TrioGroup, TrioScope
-from bridgeio_trio.task import TrioTask, info_of_native
+from bridgeio_trio.task import SeenTask, TrioTask
 
 __all__ = ["TrioHost", "current_host"]
 
@@ -27,12 +28,15 @@ class TrioHost(Host, trio.abc.Instrument):
 
     As an instrument it hears that a task has ended, and forgets its record.
 
+    :ivar thread: the ident of its thread.
+
     :ivar leaving: the error by which a callback ended the run.
     """
 
     backend = "trio"
     cancelled_class = trio.Cancelled
     native_scopes = True
+    machinery = ("trio._core",)
 
     def __init__(self) -> None:
         self._clock = trio.lowlevel.current_clock()  # trio.current_time() is for the run's thread only
@@ -44,6 +48,7 @@ class TrioHost(Host, trio.abc.Instrument):
         self._main_scope: trio.CancelScope | None = None
         self.leaving: BaseException | None = None
         self._init = trio.lowlevel.current_root_task()
+        self.thread = get_ident()
         super().__init__()
         trio.lowlevel.add_instrument(self)
         spawn_system_task(self._keep_alarms, name="bridgeio timers")
@@ -87,15 +92,16 @@ class TrioHost(Host, trio.abc.Instrument):
     def effective_deadline(self) -> float:
         return trio.current_effective_deadline()
 
-    def census(self) -> list[tuple[TaskInfo, Task | None]]:
-        """By Trio's own tree, in which most tasks have never called bridgeio."""
-        found: list[tuple[TaskInfo, Task | None]] = []
-        tasks = [self._init]
+    def census(self) -> list[Task]:
+        """By Trio's own tree, in which most tasks have never called bridgeio, without Trio's and our own
+        that serve the run."""
+        found: list[Task] = []
+        tasks = [self._init] if self._init is not None else []
         while tasks:
             native = tasks.pop()
-            if native is not None:
-                found.append((info_of_native(native), self._records.get(native)))
-                tasks += [child for nursery in native.child_nurseries for child in nursery.child_tasks]
+            if not _serves_the_run(native):
+                found.append(self._records.get(native) or SeenTask(self, native))
+            tasks += [child for nursery in native.child_nurseries for child in nursery.child_tasks]
         return found
 
     def adopt(self, native: trio.lowlevel.Task) -> TrioTask:
@@ -111,6 +117,7 @@ class TrioHost(Host, trio.abc.Instrument):
 
     def close(self) -> None:
         self._open = False
+        self._init = None
         super().close()
 
     def _record(self, native: trio.lowlevel.Task) -> TrioTask:
@@ -165,6 +172,14 @@ class TrioHost(Host, trio.abc.Instrument):
                 if self.leaving is not None:
                     raise self.leaving
         raise AssertionError("nobody else knows this scope")
+
+
+def _serves_the_run(native: trio.lowlevel.Task) -> bool:
+    frame = getattr(native.coro, "cr_frame", None)
+    if frame is None:
+        return False
+    module = str(frame.f_globals.get("__name__"))
+    return module.startswith("trio._core.") or (module == __name__ and frame.f_code.co_name.startswith("_keep"))
 
 
 class _Alarm:

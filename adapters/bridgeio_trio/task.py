@@ -6,6 +6,7 @@ import weakref
 from _thread import get_ident
 from collections.abc import Callable, Generator
 from functools import partial
+from math import nan
 from types import coroutine
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,12 +22,12 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
-from bridgeio.contract import BUDGET, Scope, Task, TaskInfo
+from bridgeio.contract import BUDGET, Scope, ScopeState, Task, TaskInfo
 
 if TYPE_CHECKING:
     from bridgeio_trio.host import TrioHost
 
-__all__ = ["TrioTask", "info_of_native"]
+__all__ = ["SeenTask", "TrioTask"]
 
 _WOKEN: Final[Outcome[Any]] = Value(None)
 
@@ -44,6 +45,7 @@ class TrioTask(Task):
 
     def __init__(self, host: TrioHost, native: trio.lowlevel.Task) -> None:
         super().__init__(host, native.name, _ASK_TRIO)
+        self.coro = native.coro
         _ASK_TRIO.task = None  # it belongs to nobody
         self.native: trio.lowlevel.Task | None = native
         self._run_thread = get_ident()
@@ -89,15 +91,43 @@ class TrioTask(Task):
     checkpoint_if_cancelled = staticmethod(checkpoint_if_cancelled)  # pyright: ignore[reportAssignmentType]
 
     def info(self) -> TaskInfo:
-        return super().info() if self.native is None else info_of_native(self.native)
+        """By Trio's tree, the same for a task that has called bridgeio and for one that has not."""
+        native = self.native
+        if native is None:
+            return super().info()
+        nursery = native.parent_nursery
+        parent_id = None if nursery is None else id(nursery.parent_task)
+        return TaskInfo(id(native), parent_id, native.name, native.coro, partial(_is_cancelled, weakref.ref(native)))
 
     def has_pending_cancellation(self) -> bool:
         return self.native is not None and _is_cancelled(weakref.ref(self.native))
 
+    def scope_states(self) -> list[ScopeState]:
+        status = None if self.native is None else self.native._cancel_status
+        states = []
+        while status is not None:
+            scope = status._scope
+            states.append(ScopeState(scope._cancel_called, scope.shield, scope.deadline, None))
+            status = status._parent
+        return states
+
+    def running_in(self) -> int:
+        native = self.native
+        return self._run_thread if native is not None and getattr(native.coro, "cr_running", False) else 0
+
+    def native_wait(self) -> str | None:
+        """Trio says of no wait what it is for, but for the one at the end of a nursery."""
+        if self.native is None:
+            return None
+        children = [child.name for nursery in self.native.child_nurseries for child in nursery.child_tasks]
+        if children and _is_leaving_nursery(self.native.coro):
+            return f"waiting for its children: {', '.join(sorted(children))}"
+        return "in a wait of Trio's"
+
     def end(self) -> None:
         """The task is over. Undoes the circles through its context and its trap, lest every
         connection leave some work for the garbage collector."""
-        self.native = self._trap = None
+        self.native = self._trap = self.coro = None
 
     def _on_cancel(self, raise_cancel: object) -> Abort:
         """Nothing is kept if the wait goes on: Trio raises the cancellation at the next one."""
@@ -118,11 +148,26 @@ def _trap_for(on_cancel: Callable[[object], Abort]) -> Any:
         waiting.close()
 
 
-def info_of_native(native: trio.lowlevel.Task) -> TaskInfo:
-    """A Trio task as others see it, whether or not it has ever called bridgeio."""
-    nursery = native.parent_nursery
-    parent_id = None if nursery is None else id(nursery.parent_task)
-    return TaskInfo(id(native), parent_id, native.name, native.coro, partial(_is_cancelled, weakref.ref(native)))
+class SeenTask(TrioTask):
+    """A task that has never called bridgeio, as somebody looked at it. Made in any thread, and not kept."""
+
+    __slots__ = ()
+
+    def __init__(self, host: TrioHost, native: trio.lowlevel.Task) -> None:
+        Task.__init__(self, host, native.name, Scope())
+        self.native = native
+        self.coro = native.coro
+        self.since = nan
+        self._run_thread = host.thread
+        self._trap = None
+
+
+def _is_leaving_nursery(coro: Any) -> bool:
+    while coro is not None:
+        if getattr(coro, "__name__", "") == "_nested_child_finished":
+            return True
+        coro = getattr(coro, "cr_await", None)
+    return False
 
 
 def _is_cancelled(ref: weakref.ref[trio.lowlevel.Task]) -> bool:

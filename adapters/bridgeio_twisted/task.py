@@ -133,6 +133,9 @@ class TwistedTask(Task):
             self.host.report(error, f"the canceller of what {self.name} awaits")
         return True
 
+    def native_wait(self) -> str | None:
+        return None if self.foreign is None else f"awaiting {self.foreign!r:.200}"
+
     def step(self) -> None:
         """Lets the coroutine go on until it waits again. Raises nothing."""
         self.thread = self.host.thread
