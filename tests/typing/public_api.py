@@ -94,6 +94,40 @@ async def synchronising() -> None:
         pass
 
 
+async def queueing() -> None:
+    queue: bridgeio.Queue[bytes] = bridgeio.Queue(3)
+    assert_type(bridgeio.Queue[int](), bridgeio.Queue[int])
+    await queue.put("text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(await queue.get(), bytes)
+    assert_type(queue.get_nowait(), bytes)
+    async for item in queue:
+        assert_type(item, bytes)
+    assert_type(queue.statistics(), bridgeio.QueueStatistics)
+    async for number in bridgeio.every(0.5):
+        assert_type(number, int)
+
+
+async def channelling() -> None:
+    send, receive = bridgeio.create_memory_object_stream[int | None](5)
+    assert_type(send, bridgeio.MemoryObjectSendStream[int | None])
+    assert_type(receive, bridgeio.MemoryObjectReceiveStream[int | None])
+    await send.send("text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async with receive.clone() as clone, send:
+        assert_type(clone, bridgeio.MemoryObjectReceiveStream[int | None])
+        assert_type(await clone.receive(), int | None)
+        assert_type(clone.receive_nowait(), int | None)
+        async for item in clone:
+            assert_type(item, int | None)
+    narrower: bridgeio.MemoryObjectSendStream[int] = send
+    wider: bridgeio.MemoryObjectReceiveStream[object] = receive
+    send = narrower  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    receive = wider  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    texts, read = bridgeio.create_memory_object_stream(item_type=str)
+    assert_type(texts, bridgeio.MemoryObjectSendStream[str])
+    assert_type(await read.receive(), str)
+    assert_type(texts.statistics(), bridgeio.MemoryObjectStreamStatistics)
+
+
 @asynccontextmanager
 async def session(port: int) -> AsyncIterator[Reader]:
     reader, writer = await bridgeio.open_connection("localhost", port)
