@@ -32,5 +32,6 @@ from bridgeio.testing.peers import Peer, RawListener
 from bridgeio.testing.proof import Witness
 from bridgeio.testing.resources import unchanged, until
 from bridgeio.testing.sweeping import Moment, Swept, sweep
+from bridgeio.testing.virtual_time import run_in_virtual_time
 
-__all__ = ["Moment", "Peer", "RawListener", "Swept", "Witness", "sweep", "unchanged", "until"]
+__all__ = ["Moment", "Peer", "RawListener", "Swept", "Witness", "run_in_virtual_time", "sweep", "unchanged", "until"]

@@ -1,0 +1,3 @@
+"""Random programs, what they are allowed to do, and what they did: see tests/model."""
+
+__all__: list[str] = []

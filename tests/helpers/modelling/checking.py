@@ -1,0 +1,66 @@
+"""One program in one world, held against the model."""
+
+from __future__ import annotations
+
+import sys
+
+from modelling.interpreting import outcome_in
+from modelling.programs import Program
+from modelling.semantics import Outcome, TooManyStatesError, UndefinedInTrioError, allowed_outcomes
+from modelling.state import Rules
+from modelling.worlds import World
+
+__all__ = ["LIMIT", "Tally", "check", "tally"]
+
+LIMIT = 3_000  # states of a program; one in some hundred has more, and is left out
+
+
+class Tally(dict[str, int]):
+    """How many programs had how many outcomes."""
+
+    def note(self, what: str) -> None:
+        self[what] = self.get(what, 0) + 1
+
+
+tally = Tally()
+
+
+def check(program: Program, world: World, rules: Rules, where: str, repeat: str) -> None:
+    """Runs it, unless its model is too large.
+
+    :raises AssertionError: with all that is needed to see what happened, and to see it again.
+    """
+    try:
+        allowed = allowed_outcomes(program, rules, LIMIT)
+    except TooManyStatesError:
+        tally.note("too many states")
+        return
+    except UndefinedInTrioError:
+        tally.note("undefined in Trio")
+        return
+    tally.note("one outcome" if len(allowed) == 1 else "several outcomes")
+    outcome = _outcome(program, world, where)
+    if outcome not in allowed:
+        raise AssertionError(report(program, where, outcome, allowed, repeat))
+
+
+def _outcome(program: Program, world: World, where: str) -> Outcome:
+    """Says at least which program it was if nothing else can be said, because a run was ended from outside."""
+    try:
+        return outcome_in(world, program)
+    except BaseException:
+        sys.stderr.write(f"\non {where}, this program ended badly:\n{program!r}\n")
+        raise
+
+
+def report(program: Program, where: str, outcome: Outcome, allowed: frozenset[Outcome], repeat: str) -> str:
+    nearest = max(allowed, key=lambda other: len(set(other) & set(outcome)))
+    lines = [f"{where} does what the model does not allow", "", repr(program), ""]
+    lines += [f"allowed are {len(allowed)} outcomes; this is the nearest, and this is what happened instead:"]
+    should = dict(nearest)
+    for name, log in outcome:
+        if should.get(name) != log:
+            lines += [f"  {name}", f"    allowed:  {should.get(name)}", f"    happened: {log}"]
+    lines += [f"  {name} did not run" for name in should if name not in dict(outcome)]
+    lines += ["", *(f"allowed: {other}" for other in sorted(allowed)[:20]), "", f"to repeat it: {repeat}"]
+    return "\n".join(lines)

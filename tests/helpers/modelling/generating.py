@@ -1,0 +1,237 @@
+"""Random programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+from hypothesis import strategies as st
+
+from modelling.programs import (
+    Body,
+    Cancel,
+    CatchFailures,
+    Checkpoint,
+    Fail,
+    Group,
+    GuardCancel,
+    Hold,
+    MoveDeadline,
+    Op,
+    Program,
+    Receive,
+    Send,
+    SetEvent,
+    SetShield,
+    Sleep,
+    Spawn,
+    Start,
+    Started,
+    WaitEvent,
+    Within,
+)
+
+__all__ = ["programs"]
+
+EVENTS = ("e1", "e2")
+LOCKS = ("l1", "s1")
+CHANNELS = ("c1",)
+SIZE = 16  # steps of a program
+DEPTH = 5
+
+# Deadlines are halves most of the time and sleeps are whole numbers: so the two meet seldom, not never.
+_SECONDS = st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 0.0])
+_TIMES = st.sampled_from([1.5, 2.5, 3.5, 0.5, 4.5, 6.5, 9.5, 2.0, 0.0, -1.0])
+
+
+@dataclass
+class _Plan:
+    """What has been given out so far.
+
+    :ivar left: how many steps the program may still have.
+    :ivar scopes: every scope, and whether it has a deadline: then it may be made a shield.
+    """
+
+    draw: Any
+    left: int = SIZE
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    scopes: dict[str, bool] = field(default_factory=dict)
+    groups: list[str] = field(default_factory=list)
+
+    def name(self, letter: str) -> str:
+        return f"{letter}{next(self.numbers)}"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a step is going to stand.
+
+    :ivar groups: those that are open there, the innermost last.
+    :ivar held: locks that the task has.
+    """
+
+    groups: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    depth: int = 0
+
+
+@st.composite
+def programs(draw: Any) -> Program:
+    """A program of up to `SIZE` steps."""
+    plan = _Plan(draw)
+    if draw(st.sampled_from([True, True, False])):
+        body: Body = (_crowd(plan), *_body(plan, _Place(), least=0))
+    else:
+        body = _body(plan, _Place(), least=3)
+    return Program(_with_targets(plan, body))
+
+
+def _crowd(plan: _Plan) -> Op:
+    """Two or three tasks in a group; left to chance this would be rare, and orders matter most between tasks."""
+    group = plan.name("g")
+    plan.groups.append(group)
+    place = _Place((group,), depth=1)
+    children = [Spawn(group, plan.name("t"), _body(plan, place, least=2)) for _ in range(plan.draw(st.integers(2, 3)))]
+    return Group(group, (*children, *_body(plan, place, least=0)))
+
+
+def _body(plan: _Plan, place: _Place, least: int = 1) -> Body:
+    steps: list[Op] = []
+    for _ in range(plan.draw(st.integers(least, 4))):
+        if plan.left > 0:
+            plan.left -= 1
+            steps.append(_step(plan, place))
+    return tuple(steps)
+
+
+def _step(plan: _Plan, place: _Place) -> Op:
+    choices: tuple[Callable[[_Plan, _Place], Op], ...] = _LEAVES if place.depth >= DEPTH else _BRANCHES + _LEAVES
+    if place.groups and place.depth < DEPTH:
+        choices = _CHILDREN + choices
+    make: Callable[[_Plan, _Place], Op] = plan.draw(st.sampled_from(choices))
+    return make(plan, place)
+
+
+def _sleep(plan: _Plan, place: _Place) -> Op:
+    return Sleep(plan.draw(_SECONDS))
+
+
+def _checkpoint(plan: _Plan, place: _Place) -> Op:
+    return Checkpoint()
+
+
+def _set(plan: _Plan, place: _Place) -> Op:
+    return SetEvent(plan.draw(st.sampled_from(EVENTS)))
+
+
+def _wait(plan: _Plan, place: _Place) -> Op:
+    return WaitEvent(plan.draw(st.sampled_from(EVENTS)))
+
+
+def _fail(plan: _Plan, place: _Place) -> Op:
+    return Fail(plan.name("f"))
+
+
+def _started(plan: _Plan, place: _Place) -> Op:
+    return Started()
+
+
+def _send(plan: _Plan, place: _Place) -> Op:
+    return Send(plan.draw(st.sampled_from(CHANNELS)), plan.name("i"))
+
+
+def _receive(plan: _Plan, place: _Place) -> Op:
+    return Receive(plan.draw(st.sampled_from(CHANNELS)))
+
+
+def _cancel(plan: _Plan, place: _Place) -> Op:
+    return Cancel(_ANY.format(plan.draw(st.integers(0, 5))))
+
+
+def _move(plan: _Plan, place: _Place) -> Op:
+    return MoveDeadline(_ANY.format(plan.draw(st.integers(0, 5))), plan.draw(_TIMES))
+
+
+def _shield(plan: _Plan, place: _Place) -> Op:
+    return SetShield(_ANY.format(plan.draw(st.integers(0, 5))), plan.draw(st.booleans()))
+
+
+def _deeper(place: _Place, **changes: Any) -> _Place:
+    return replace(place, depth=place.depth + 1, **changes)
+
+
+def _within(plan: _Plan, place: _Place) -> Op:
+    scope = plan.name("s")
+    shield = plan.draw(st.sampled_from([False, False, True]))
+    deadline = plan.draw(_TIMES) if shield or plan.draw(st.booleans()) else float("inf")
+    plan.scopes[scope] = deadline != float("inf")
+    fails = deadline != float("inf") and plan.draw(st.sampled_from([False, False, False, True]))
+    return Within(scope, _body(plan, _deeper(place)), deadline, shield, fails)
+
+
+def _group(plan: _Plan, place: _Place) -> Op:
+    group = plan.name("g")
+    plan.groups.append(group)
+    return Group(group, _body(plan, _deeper(place, groups=(*place.groups, group)), least=2))
+
+
+def _spawn(plan: _Plan, place: _Place) -> Op:
+    number = plan.draw(st.integers(0, len(place.groups) - 1))
+    inside = _deeper(place, groups=place.groups[: number + 1], held=())
+    return Spawn(place.groups[number], plan.name("t"), _body(plan, inside))
+
+
+def _start(plan: _Plan, place: _Place) -> Op:
+    number = plan.draw(st.integers(0, len(place.groups) - 1))
+    inside = _deeper(place, groups=place.groups[: number + 1], held=())
+    task = plan.name("t")
+    before, after = _body(plan, inside, least=0), _body(plan, inside, least=0)
+    says = plan.draw(st.sampled_from([True, True, True, False]))
+    return Start(place.groups[number], task, (*before, *([Started()] if says else []), *after))
+
+
+def _guard(plan: _Plan, place: _Place) -> Op:
+    swallows = plan.draw(st.sampled_from([False, False, True]))
+    return GuardCancel(_body(plan, _deeper(place)), _body(plan, _deeper(place), least=0), swallows)
+
+
+def _catch(plan: _Plan, place: _Place) -> Op:
+    return CatchFailures(_body(plan, _deeper(place)))
+
+
+def _hold(plan: _Plan, place: _Place) -> Op:
+    free = [lock for lock in LOCKS if lock not in place.held]
+    if not free:
+        return Checkpoint()
+    lock = plan.draw(st.sampled_from(free))
+    return Hold(lock, _body(plan, _deeper(place, held=(*place.held, lock))))
+
+
+_CHILDREN = (_spawn, _spawn, _spawn, _start)
+_BRANCHES = (_within, _within, _within, _group, _group, _guard, _catch, _hold, _hold)
+_LEAVES = (_sleep, _sleep, _sleep, _checkpoint, _set, _wait, _fail, _send, _receive, _cancel, _cancel, _move, _shield)
+
+# What shall be cancelled is known only when the whole program is: it may stand before the scope's own block.
+_ANY = "#{}"
+
+
+def _with_targets(plan: _Plan, body: Body) -> Body:
+    """The same body, where each number of a scope is its name."""
+    scopes = list(plan.scopes)
+    limited = [name for name, has_deadline in plan.scopes.items() if has_deadline]
+    return tuple(_with_target(op, [*scopes, *plan.groups, "root"], scopes, limited) for op in body)
+
+
+def _with_target(op: Op, everything: list[str], scopes: list[str], limited: list[str]) -> Op:
+    if isinstance(op, Cancel | MoveDeadline | SetShield):
+        fit = everything if isinstance(op, Cancel) else scopes if isinstance(op, MoveDeadline) else limited
+        number = int(op.scope[1:])
+        return replace(op, scope=fit[number % len(fit)]) if fit else Checkpoint()
+    bodies = {
+        name: tuple(_with_target(inner, everything, scopes, limited) for inner in value)
+        for name, value in vars(op).items()
+        if isinstance(value, tuple)
+    }
+    return replace(op, **bodies) if bodies else op  # type: ignore[type-var] # every step is a dataclass

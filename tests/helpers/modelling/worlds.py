@@ -1,0 +1,205 @@
+"""The words in which the interpreter speaks to a library: bridgeio's, and Trio's own for the judge."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from math import inf
+from typing import Any, Protocol
+
+import trio
+import trio.testing
+
+import bridgeio
+from bridgeio.testing.virtual_time import run_in_virtual_time
+
+__all__ = ["Bridge", "PlainTrio", "Scope", "World"]
+
+
+class Scope(Protocol):
+    deadline: float
+    shield: bool
+
+    @property
+    def cancel_called(self) -> bool: ...
+    @property
+    def cancelled_caught(self) -> bool: ...
+    def cancel(self) -> None: ...
+
+
+class World(Protocol):
+    """What a program needs."""
+
+    def run(self, main: Callable[[], Awaitable[None]]) -> None: ...
+    def now(self) -> float: ...
+    def cancelled(self) -> type[BaseException]: ...
+    async def sleep(self, seconds: float, /) -> None: ...
+    async def checkpoint(self) -> None: ...
+    def new_scope(self, deadline: float, shield: bool, fails: bool) -> Any: ...
+    def entered(self, scope: Any) -> Any: ...
+    def new_group(self) -> Any: ...
+    def scope_of(self, group: Any) -> Any: ...
+    def entered_group(self, group: Any) -> Any: ...
+    def new_event(self) -> Any: ...
+    def new_lock(self, capacity: int) -> Any: ...
+    def new_channel(self) -> Any: ...
+
+
+class Bridge:
+    """A backend of bridgeio's."""
+
+    def __init__(self, backend: str, options: Any = None) -> None:
+        self._backend = backend
+        self._options = options
+
+    def run(self, main: Callable[[], Any]) -> None:
+        run_in_virtual_time(main, backend=self._backend, backend_options=self._options)
+
+    now = staticmethod(bridgeio.current_time)
+    cancelled = staticmethod(bridgeio.get_cancelled_exc_class)
+    sleep = staticmethod(bridgeio.sleep)
+    checkpoint = staticmethod(bridgeio.lowlevel.checkpoint)
+    new_group = staticmethod(bridgeio.create_task_group)
+    new_event = bridgeio.Event
+
+    def new_scope(self, deadline: float, shield: bool, fails: bool) -> Any:
+        return (bridgeio.fail_at if fails else bridgeio.move_on_at)(deadline, shield=shield)
+
+    def entered(self, scope: Any) -> Any:
+        return scope
+
+    def scope_of(self, group: Any) -> Any:
+        return group.cancel_scope
+
+    def entered_group(self, group: Any) -> Any:
+        return group
+
+    def new_lock(self, capacity: int) -> Any:
+        return bridgeio.Lock() if capacity == 1 else bridgeio.Semaphore(capacity)
+
+    def new_channel(self) -> Any:
+        return bridgeio.create_memory_object_stream[str](1)
+
+
+class PlainTrio:
+    """Trio without a line of bridgeio. Where the two have other words for the same, it follows the documentation of
+    bridgeio: ``start`` and entering a group look for a cancellation first, groups leave cancellations out, and
+    `TimeoutError` is for a deadline only."""
+
+    def run(self, main: Callable[[], Any]) -> None:
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+    now = staticmethod(trio.current_time)
+    sleep = staticmethod(trio.sleep)
+    checkpoint = staticmethod(trio.lowlevel.checkpoint)
+    new_event = trio.Event
+
+    def cancelled(self) -> type[BaseException]:
+        return trio.Cancelled
+
+    def new_scope(self, deadline: float, shield: bool, fails: bool) -> Any:
+        return _Deadline(deadline, shield, fails)
+
+    def entered(self, scope: Any) -> Any:
+        return scope.entered()
+
+    def new_group(self) -> Any:
+        return _Nursery()
+
+    def scope_of(self, group: Any) -> Any:
+        return group.cancel_scope
+
+    def entered_group(self, group: Any) -> Any:
+        return group.entered()
+
+    def new_lock(self, capacity: int) -> Any:
+        return trio.Lock() if capacity == 1 else trio.Semaphore(capacity)
+
+    def new_channel(self) -> Any:
+        return trio.open_memory_channel[str](1)
+
+
+class _Deadline:
+    """A `trio.CancelScope` that knows whether it was cancelled by hand."""
+
+    def __init__(self, deadline: float, shield: bool, fails: bool) -> None:
+        self._scope = trio.CancelScope(deadline=deadline, shield=shield)
+        self._by_hand = False
+        self._entered = False
+        self._fails = fails
+
+    def cancel(self) -> None:
+        self._by_hand = self._by_hand or not (self._entered and self._scope.cancel_called)
+        self._scope.cancel()
+
+    @property
+    def cancel_called(self) -> bool:
+        return self._scope.cancel_called
+
+    @property
+    def cancelled_caught(self) -> bool:
+        return self._scope.cancelled_caught
+
+    @property
+    def deadline(self) -> float:
+        return self._scope.deadline
+
+    @deadline.setter
+    def deadline(self, when: float) -> None:
+        self._scope.deadline = when
+
+    @property
+    def shield(self) -> bool:
+        return self._scope.shield
+
+    @shield.setter
+    def shield(self, value: bool) -> None:
+        self._scope.shield = value
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        self._entered = True
+        with self._scope:
+            yield
+        if self._fails and self._scope.cancelled_caught and not self._by_hand:
+            raise TimeoutError
+
+
+class _Nursery:
+    """A nursery that can be spoken of before it is open."""
+
+    def __init__(self) -> None:
+        self.cancel_scope: Any = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+
+    def start_soon(self, function: Any, *args: Any) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(function, *args)
+
+    async def start(self, function: Any, *args: Any) -> Any:
+        assert self._nursery is not None
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await self._nursery.start(function, *args)
+
+    @asynccontextmanager
+    async def entered(self) -> AsyncIterator[_Nursery]:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                before, self.cancel_scope = self.cancel_scope, self._nursery.cancel_scope
+                if before.cancel_called:
+                    self.cancel_scope.cancel()
+                self.cancel_scope.deadline = min(before.deadline, inf)
+                yield self
+        except BaseExceptionGroup as group:
+            raise _without_cancellations(group) from None
+
+
+def _without_cancellations(error: BaseException) -> BaseException:
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    cancelled, failures = error.split(trio.Cancelled)
+    if failures is not None:
+        return failures
+    assert cancelled is not None
+    return _without_cancellations(cancelled.exceptions[0])
