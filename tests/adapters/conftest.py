@@ -9,6 +9,7 @@ import pytest
 
 import bridgeio
 from loops import run_native
+from native_starts import STARTS
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -27,3 +28,11 @@ def inside(request: pytest.FixtureRequest, world: str) -> Callable[[Callable[[],
         return bridgeio.run(main, backend=world) if request.param == "our task" else run_native(world, main)
 
     return run
+
+
+@pytest.fixture(params=STARTS)
+def framework(request: pytest.FixtureRequest) -> str:
+    """A backend that has a way of its own to cancel a task; see tests/helpers/native_starts.py."""
+    if request.param not in bridgeio.available_backends():
+        pytest.skip(f"{request.param} is not installed")
+    return str(request.param)

@@ -5,84 +5,20 @@ The frameworks differ in how a task is started and cancelled, and in nothing tha
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from importlib import import_module
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import bridgeio
 from bridgeio.testing.resources import until
+from native_starts import STARTS
 
 MADE: dict[str, Callable[[], Any]] = {
     "Lock": bridgeio.Lock,
     "Semaphore": lambda: bridgeio.Semaphore(1),
     "CapacityLimiter": lambda: bridgeio.CapacityLimiter(1),
 }
-Work = Callable[[], Coroutine[Any, Any, None]]
-Cancel = Callable[[], object]
-
-
-def start_on_asyncio(group: bridgeio.TaskGroup, work: Work) -> Cancel:
-    task = asyncio.ensure_future(work())
-
-    async def join() -> None:
-        with suppress(asyncio.CancelledError):
-            await task
-
-    group.start_soon(join)
-    return task.cancel
-
-
-def start_on_trio(group: bridgeio.TaskGroup, work: Work) -> Cancel:
-    scope = import_module("trio").CancelScope()
-
-    async def carry() -> None:
-        with scope:
-            await work()
-
-    group.start_soon(carry)
-    return scope.cancel  # type: ignore[no-any-return]
-
-
-def start_on_twisted(group: bridgeio.TaskGroup, work: Work) -> Cancel:
-    deferred = import_module("bridgeio_twisted").as_deferred(work())
-
-    async def join() -> None:
-        with suppress(import_module("twisted.internet.defer").CancelledError):
-            await deferred
-
-    group.start_soon(join)
-    return deferred.cancel  # type: ignore[no-any-return]
-
-
-def start_on_gevent(group: bridgeio.TaskGroup, work: Work) -> Cancel:
-    strand = import_module("bridgeio_gevent").spawn(work)
-
-    async def join() -> None:
-        strand.join()
-
-    group.start_soon(join)
-    return lambda: strand.kill(block=False)
-
-
-STARTS = {
-    "asyncio": start_on_asyncio,
-    "uvloop": start_on_asyncio,
-    "tornado": start_on_asyncio,
-    "trio": start_on_trio,
-    "twisted": start_on_twisted,
-    "gevent": start_on_gevent,
-}
-
-
-@pytest.fixture(params=STARTS)
-def framework(request: pytest.FixtureRequest) -> str:
-    if request.param not in bridgeio.available_backends():
-        pytest.skip(f"{request.param} is not installed")
-    return str(request.param)
 
 
 class Scene:
