@@ -115,13 +115,15 @@ async def sweep(world: World, *, name: str = "", moments: Iterable[Moment] = Mom
 class _Run:
     """One run: which wait is to be cancelled, and what came of that.
 
+    :ivar came: when the cancel came, if that is not when it was to come.
     :ivar seen: how many waits there were so far.
     :ivar met: whether the cancel met the wait that it was meant for.
-    :ivar target: the task in that wait, for a cancel that comes with the result.
+    :ivar target: the task in that wait, until the cancel comes.
     """
 
     def __init__(self, moment: Moment | None, number: int) -> None:
         self.moment = moment
+        self.came = moment
         self.number = number
         self.scope = bridgeio.CancelScope()
         self.seen = 0
@@ -161,11 +163,11 @@ class _Run:
         except BaseException as error:
             self.error = error
 
-    def cancel_waiting(self, task: Task, abort: Abort) -> None:
-        """It may be over by now, and then the cancel has met something else."""
-        waits = task.abort is abort
-        self.cancel()
-        self.met = waits
+    def cancel_waiting(self, task: Task) -> None:
+        """Unless the result was faster: then `_Sweeping.wake` has seen to it."""
+        if self.target is task:
+            self.target = None
+            self.cancel()
 
     def starve(self, task: Task) -> None:
         """Has each operation give way once it is done."""
@@ -173,10 +175,12 @@ class _Run:
             task.budget = 1
 
     def __str__(self) -> str:
-        if self.moment is None:
+        if self.came is None:
             return "not cancelled at all"
+        if self.came is Moment.FIRST:
+            return f"cancelled {self.came.value}"
         where = f" ({self.where})" if self.where else ""
-        return f"cancelled {self.moment.value}, at wait {self.number}{where}"
+        return f"cancelled {self.came.value}, at wait {self.number}{where}"
 
 
 _RUN: ContextVar[_Run | None] = ContextVar("bridgeio_swept_run", default=None)
@@ -194,15 +198,15 @@ class _Sweeping(Observer):
         self._now = _Run(None, 0)
 
     async def sweep(self, moment: Moment) -> None:
-        for number in range(1, MOST_WAITS):
+        for number in range(1, MOST_WAITS + 1):
             run = await self.run(moment, number)
-            self.waits += run.met
             if moment is Moment.FIRST:
                 self._check(run, run.scope.cancelled_caught, "it went on as if it had not been cancelled")
                 return
+            self.waits += run.met
             if run.seen < number:
                 return
-        raise AssertionError(f"{self.name} does not end: after {MOST_WAITS} waits it still waits anew")
+        raise AssertionError(f"{self.name} does not come to an end: it has waited {MOST_WAITS} times")
 
     async def run(self, moment: Moment | None, number: int) -> _Run:
         self._now = run = _Run(moment, number)
@@ -235,10 +239,9 @@ class _Sweeping(Observer):
         if run is None or run is not self._now:
             return go_on(task, abort)
         if run.is_meant(Moment.WAITING):
+            run.target = task
             if run.moment is Moment.WAITING:
-                task.host.call_soon_threadsafe(partial(run.cancel_waiting, task, abort))
-            else:
-                run.target = task
+                task.host.call_soon_threadsafe(partial(run.cancel_waiting, task))
         return self._then_starve(run, task, go_on(task, abort))
 
     def give_way(self, task: Task, go_on: Callable[[Task], Any]) -> Any:
@@ -256,6 +259,8 @@ class _Sweeping(Observer):
             go_on(task)
             return
         run.target = None
+        if run.moment is Moment.WAITING:
+            run.came = Moment.BEFORE
         if run.moment is Moment.AFTER:
             task.wake()  # not wake_now, under which the task would be gone on by now
             run.cancel()
