@@ -79,6 +79,8 @@ class Capabilities:
     """A task may await the framework's own awaitables (or block in its own calls) beside ours."""
     native_await_cancelled: bool = True
     """A scope can end such a wait."""
+    native_await_cancelled_once: bool = True
+    """It does so once for each cancel, and the framework's code may wait again while it cleans up."""
     native_tasks: bool = True
     """bridgeio's functions work when called directly in a task that the framework itself started."""
     native_cancel: bool = True
@@ -411,7 +413,14 @@ class Task:
         self.wake()
 
     async def checkpoint_if_cancelled(self) -> None:
-        """Raises the host's cancelled class if the task's scope is cancelled, or the native one that was kept."""
+        """Raises the host's cancelled class if the task's scope is cancelled, or the native one that was kept.
+
+        At the price of one operation: code that tries again and again must not keep others from their turn.
+        """
+        if self.scope.cancelled:
+            self.budget -= 1
+            if self.budget <= 0:
+                await self.give_way()
         if self.scope.cancelled:
             raise self.cancellation()
         if self.kept:

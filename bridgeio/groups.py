@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, overload
 from bridgeio.cancellation import Scope, move, refresh
 from bridgeio.registry import current_task
 from bridgeio.scopes import CancelScope
+from bridgeio.waiters import spend
 
 if TYPE_CHECKING:
     from bridgeio.contract import NativeGroup, Task
@@ -82,6 +83,7 @@ class TaskGroup:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        self._check_leaver()
         if self._native is not None:
             try:
                 return bool(await self._native.__aexit__(kind, error, trace))
@@ -133,6 +135,17 @@ class TaskGroup:
     def doing(self, abort: object) -> str:
         names = sorted(child.name for child in list(self._children))
         return f"waiting for its children: {', '.join(names)}"
+
+    def _check_leaver(self) -> None:
+        """:raises RuntimeError: in another task than the group's. Its children are cancelled then: nobody
+        will wait for them."""
+        task = current_task()
+        if self._host_task is not None and task is not self._host_task:
+            self.cancel_scope.cancel("the group was left in another task")
+            raise RuntimeError(
+                f"a TaskGroup was entered in task {self._host_task.name!r} and left in task {task.name!r}; "
+                "one that spans a yield in an async generator or a fixture can do that"
+            )
 
     def _check_open(self) -> None:
         if not self._open:
@@ -215,6 +228,8 @@ class TaskGroup:
             self._has_cancelled = self._has_cancelled or task.is_ours(error)
             if not scope.cancel_called:
                 scope.cancel()
+        if not self._children:
+            await spend(task)  # or groups without children, one after the other, would let nobody else run
         while self._children:
             await task.park(self._cancel_and_stay)
         self._open = False

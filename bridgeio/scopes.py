@@ -48,8 +48,7 @@ class CancelScope(Scope):
     __slots__ = ("_amid", "_by_hand", "_deadline", "_host", "_native", "_timer", "cancelled_caught")
 
     def __init__(self, *, deadline: float = inf, shield: bool = False) -> None:
-        if deadline != deadline:  # only NaN is not itself
-            raise ValueError("a deadline must be a number, not NaN")
+        _check_number(deadline)
         super().__init__()
         self.shielded = shield
         self.cancelled_caught = False
@@ -88,6 +87,7 @@ class CancelScope(Scope):
 
     @deadline.setter
     def deadline(self, when: float) -> None:
+        _check_number(when)
         self._deadline = when
         if self._native is not None:
             self._native.deadline = when
@@ -171,16 +171,24 @@ class CancelScope(Scope):
 
     def _check_innermost(self) -> Task:
         task = current_task()
-        if self.task is None:
+        if self._host is None:
             raise RuntimeError("this CancelScope is not entered")
+        if self.parent is None:
+            raise RuntimeError("this CancelScope was left before")
         if task is not self.task or task.scope is not self:
-            if task is self.task and self._is_around(task.scope):
-                self._leave_tree(task)  # with those inside it, lest a deadline of theirs meets the task later
             raise RuntimeError(
-                "a CancelScope was left in another task than it was entered in, or before a scope inside it; "
-                "a scope that spans a yield in an async generator or a fixture can do that"
+                f"{self._misfortune(task)}; one that spans a yield in an async generator or a fixture can do that"
             )
         return task
+
+    def _misfortune(self, task: Task) -> str:
+        if task is not self.task:
+            entered_in = getattr(self.task, "name", None)
+            return f"a CancelScope was entered in task {entered_in!r} and left in task {task.name!r}"
+        if not self._is_around(task.scope):
+            return f"a CancelScope was left in task {task.name!r} after a scope around it"
+        self._leave_tree(task)  # with those inside it, lest a deadline of theirs meets the task later
+        return f"a CancelScope was left in task {task.name!r} before a scope inside it"
 
     def _is_around(self, inner: Scope | None) -> bool:
         while inner is not None and inner is not self:
@@ -382,6 +390,11 @@ class _SleepForEver:
 
 
 _FOR_EVER = _SleepForEver()
+
+
+def _check_number(deadline: float) -> None:
+    if deadline != deadline:  # only NaN is not itself
+        raise ValueError("a deadline must be a number, not NaN")
 
 
 def _after(delay: float | None) -> float:

@@ -34,7 +34,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from bridgeio.contract import Adapter, Probe
+from bridgeio.contract import Adapter, Capabilities, Probe
 
 if TYPE_CHECKING:
     from bridgeio_trio.backend import TrioBackend
@@ -70,4 +70,11 @@ ADAPTER = Adapter(
     install="bridgeio[trio]",
     load=_load,
     probes=(Probe(10, _in_task),),
+    capabilities=Capabilities(
+        native_await_cancelled_once=False,
+        reasons={
+            "native_await_cancelled_once": "Trio's own rule holds: in a cancelled scope each of its waits raises, "
+            "so cleanup that waits needs a shield"
+        },
+    ),
 )

@@ -36,6 +36,7 @@ patch_if_asked()
 
 from bridgeio.registry import adapter  # noqa: E402
 from bridgeio.testing.carrying import Carrier  # noqa: E402
+from bridgeio.testing.natives import Native, native_of  # noqa: E402
 from bridgeio.testing.proof import Witness, witness_of  # noqa: E402
 from bridgeio.testing.reporting import (  # noqa: E402
     NOT_PROMISED,
@@ -123,6 +124,15 @@ def backend(request: pytest.FixtureRequest) -> str:
 def backend_options(backend: str, request: pytest.FixtureRequest) -> Mapping[str, object]:
     """What `bridgeio.run` has to be told beside the backend's name in this session."""
     return options_for(backend, request.config.getoption("reactor"))
+
+
+@pytest.fixture
+def native(backend: str) -> Native:
+    """The framework's own waits, and its own way to cancel."""
+    found = native_of(backend)
+    if found is None:
+        pytest.skip(f"the kit knows no native waits of {backend}")
+    return found
 
 
 @pytest.fixture
