@@ -18,7 +18,6 @@ Rule 4: new methods come with a default, and raise the minor number of `CONTRACT
 from __future__ import annotations
 
 import contextvars
-import sys
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -26,7 +25,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from types import FrameType
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from bridgeio.cancellation import Scope, cancel
@@ -35,7 +33,7 @@ from bridgeio.limits import BUDGET
 from bridgeio.lookups import AddressInfo, getaddrinfo, look_up_in_thread
 from bridgeio.poller import Poller
 from bridgeio.pollers import new_poller
-from bridgeio.tasks import ScopeState, TaskInfo, families, info_of, scope_states
+from bridgeio.tasks import Observed, ScopeState, TaskInfo, families, remember
 from bridgeio.timers import Handle, Timers
 
 __all__ = [
@@ -51,6 +49,7 @@ __all__ = [
     "Main",
     "NativeGroup",
     "NativeScope",
+    "Observed",
     "Poller",
     "Probe",
     "Scope",
@@ -61,7 +60,6 @@ __all__ = [
     "cancel",
     "families",
     "get_current",
-    "hosts",
     "never",
 ]
 
@@ -171,6 +169,14 @@ class Backend(ABC):
             "await the function, or call it in a worker thread (to_thread)"
         )
 
+    def current_host(self) -> Host:
+        """The host of the caller, who may be a callback of it, and no task.
+
+        :raises NoBackendError: if it cannot be told there.
+        """
+        host: Host = self.current_task().host
+        return host
+
     @abstractmethod
     def versions(self) -> dict[str, str]:
         """The framework's name and version, and of what else decides how it behaves."""
@@ -182,6 +188,7 @@ class Host(ABC):
     :ivar backend: the name under which `current_backend` reports it.
     :ivar lingering: writers that were closed and still flush.
     :ivar mains: the tasks that carry a `bridgeio.run`.
+    :ivar variables: the values of `bridgeio.lowlevel.RunVar`.
     :cvar cancelled_class: the exception class that means "cancelled" here, by a scope or natively.
     :cvar native_scopes: whether `open_scope` and `open_group` are to be asked.
     :cvar machinery: modules and packages whose frames say nothing to people who look at a stack.
@@ -198,9 +205,10 @@ class Host(ABC):
         self.timers = Timers(self.now, self.call_at)
         self.lingering: set[Any] = set()
         self.mains: set[Any] = set()
+        self.variables: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._poller: Poller | None = None
         self._watched: Handle | None = None
-        _hosts[self] = None
+        remember(self)
 
     # Required
 
@@ -296,7 +304,12 @@ class Host(ABC):
         return families(self.tasks_known())
 
     def close(self) -> None:
-        """Ends the watch, then the poller, and takes back every timer."""
+        """The loop is over, or will not be ours again."""
+        self.rest()
+        self.variables.clear()
+
+    def rest(self) -> None:
+        """Ends the watch, then the poller, and takes back every timer; all may be needed anew."""
         self.timers.close()
         poller, self._poller = self._poller, None
         watched, self._watched = self._watched, None
@@ -311,8 +324,10 @@ def never() -> bool:
     return False
 
 
-class Task:
+class Task(Observed):
     """One strand of execution, and all that the core keeps for it.
+
+    What others may ask of it, `bridgeio.tasks.Observed` answers; those answers may be replaced, too.
 
     :ivar scope: the innermost cancel scope.
     :ivar abort: set while, and only while, the task is parked; see `park`.
@@ -380,30 +395,6 @@ class Task:
         Where that is cheaper than a turn of the host's. A step that raises is the adapter's to see to.
         """
         self.wake()
-
-    def info(self) -> TaskInfo:
-        """The task as others see it. At any moment, in any thread, as the next."""
-        return info_of(self)
-
-    def has_pending_cancellation(self) -> bool:
-        """Whether its next wait, or the one it is in, is cancelled."""
-        return self.scope.task is self and (self.scope.cancelled or self.kept)
-
-    def scope_states(self) -> list[ScopeState]:
-        """The scopes around it, the innermost first."""
-        return scope_states(self)
-
-    def running_in(self) -> int:
-        """`thread`, also if another thread asks."""
-        return self.thread
-
-    def innermost_frame(self) -> FrameType | None:
-        """Where the task is, if its coroutine does not suspend, or runs just now; ``None`` if it can tell itself."""
-        return sys._current_frames().get(self.running_in())
-
-    def native_wait(self) -> str | None:
-        """What of the framework's the task waits for, in words, as in "awaiting <Future pending>"."""
-        return None
 
     # The same everywhere but on hosts with scopes of their own
 
@@ -492,11 +483,5 @@ class NativeGroup(Protocol):
     ) -> Any: ...
 
 
-def hosts() -> list[Host]:
-    """Every loop that bridgeio has been in, and that is still there. For any thread."""
-    return [host for ref in _hosts.keyrefs() if (host := ref()) is not None]
-
-
-_hosts: weakref.WeakKeyDictionary[Host, None] = weakref.WeakKeyDictionary()
 CURRENT: contextvars.ContextVar[Task | None] = contextvars.ContextVar("bridgeio_task", default=None)
 get_current = CURRENT.get  # bound once: the lookup would cost more than the call

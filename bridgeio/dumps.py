@@ -8,8 +8,9 @@ from math import inf
 from time import monotonic
 from typing import TextIO
 
-from bridgeio.contract import Host, ScopeState, Task, hosts, never
+from bridgeio.contract import Host, ScopeState, Task, never
 from bridgeio.stacks import Frames, awaited_frames, format_frames, frames_up_to, is_from
+from bridgeio.tasks import hosts
 from bridgeio.waiters import Waiter
 
 __all__ = ["doing", "dump_tasks", "stack_of"]
@@ -73,7 +74,7 @@ def _waiting(abort: Callable[[], bool]) -> str:
     if abort is never:
         return "waiting for the other tasks to end"
     describe = getattr(getattr(abort, "__self__", abort), "doing", None)
-    return describe(abort) if callable(describe) else f"waiting (its abort is {abort!r})"
+    return str(describe(abort)) if callable(describe) else f"waiting (its abort is {abort!r})"
 
 
 def _all_lines() -> Iterator[str]:

@@ -1,12 +1,22 @@
-"""Checkpoints, for code that waits on nothing of ours and wants to be fair and cancellable."""
+"""Checkpoints, for code that waits on nothing of ours and wants to be fair, and what belongs to a run."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
 from bridgeio.registry import current_host, current_task
+from bridgeio.runvars import EventLoopToken, RunVar, RunvarToken, current_token
 
-__all__ = ["blocking_section", "cancel_shielded_checkpoint", "checkpoint", "checkpoint_if_cancelled"]
+__all__ = [
+    "EventLoopToken",
+    "RunVar",
+    "RunvarToken",
+    "blocking_section",
+    "cancel_shielded_checkpoint",
+    "checkpoint",
+    "checkpoint_if_cancelled",
+    "current_token",
+]
 
 
 def blocking_section() -> AbstractContextManager[None]:

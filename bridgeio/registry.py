@@ -35,6 +35,7 @@ __all__ = [
     "current_task",
     "is_installed",
     "known_backends",
+    "running_host",
     "surrounding_backend",
 ]
 
@@ -66,6 +67,21 @@ def current_task() -> Task:
 def current_host() -> Host:
     host: Host = current_task().host
     return host
+
+
+def running_host() -> Host:
+    """`current_host` for callers that may be callbacks, and no tasks.
+
+    :raises NoBackendError: outside any framework.
+    """
+    task = get_current()
+    if task is not None and task.thread == get_ident():
+        host: Host = task.host
+        return host
+    around = surrounding_backend()
+    if around is None:
+        raise _no_backend()
+    return around.current_host()
 
 
 def current_backend() -> str:
@@ -174,7 +190,11 @@ def _detect() -> Task:
     around = surrounding_backend()
     if around is not None:
         return around.current_task()
-    raise NoBackendError(
+    raise _no_backend()
+
+
+def _no_backend() -> NoBackendError:
+    return NoBackendError(
         "no framework is running here: start one with bridgeio.run(function, backend=...), "
         "or call bridgeio.blocking(function) from synchronous code"
     )

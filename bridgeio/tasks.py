@@ -7,15 +7,17 @@ lock, and copies each set in one step of the interpreter before it goes through 
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from math import inf
+from types import FrameType
 from typing import Any, NamedTuple
 
 from bridgeio.cancellation import Scope
 
-__all__ = ["ScopeState", "TaskInfo", "families", "info_of", "parent_of", "scope_states"]
+__all__ = ["Observed", "ScopeState", "TaskInfo", "families", "hosts", "parent_of", "remember"]
 
 
 class TaskInfo:
@@ -51,14 +53,57 @@ class TaskInfo:
         return f"{type(self).__name__}(id={self.id!r}, name={self.name!r})"
 
 
-# The tasks here are `bridgeio.contract.Task`, which stands above this room.
+class Observed:
+    """What others may ask of a `bridgeio.contract.Task`, at any moment and in any thread. Each answer is
+    right where tasks stand in the core's tree and are coroutines that suspend; other adapters replace some."""
+
+    __slots__ = ()
+
+    def info(self: Any) -> TaskInfo:
+        """The task as its users see it. It does not keep the task alive."""
+        parent = parent_of(self)
+        asked = partial(_has_pending_cancellation, weakref.ref(self))
+        return TaskInfo(id(self), None if parent is None else id(parent), self.name, self.coro, asked)
+
+    def has_pending_cancellation(self: Any) -> bool:
+        """Whether its next wait, or the one it is in, is cancelled."""
+        return self.scope.task is self and (self.scope.cancelled or self.kept)
+
+    def scope_states(self: Any) -> list[ScopeState]:
+        """The scopes around it, its ancestors' too, the innermost first."""
+        states = []
+        node: Scope | None = self.scope
+        while node is not None:
+            states.append(ScopeState(node.called, node.shielded, getattr(node, "deadline", inf), node.task))
+            node = node.parent
+        return states
+
+    def running_in(self: Any) -> int:
+        """`bridgeio.contract.Task.thread`, also if another thread asks."""
+        thread: int = self.thread
+        return thread
+
+    def innermost_frame(self) -> FrameType | None:
+        """Where it is, if it runs just now, or its coroutine does not suspend; ``None`` if that can tell."""
+        return sys._current_frames().get(self.running_in())
+
+    def native_wait(self) -> str | None:
+        """What of the framework's it waits for, in words such as ``awaiting <Future pending>``."""
+        return None
 
 
-def info_of(task: Any) -> TaskInfo:
-    """It does not keep the task alive."""
-    parent = parent_of(task)
-    asked = partial(_has_pending_cancellation, weakref.ref(task))
-    return TaskInfo(id(task), None if parent is None else id(parent), task.name, task.coro, asked)
+# The hosts and tasks here are those of `bridgeio.contract`, which stands above this room.
+
+_HOSTS: weakref.WeakKeyDictionary[Any, None] = weakref.WeakKeyDictionary()
+
+
+def remember(host: Any) -> None:
+    _HOSTS[host] = None
+
+
+def hosts() -> list[Any]:
+    """Every loop that bridgeio has been in, and that is still there."""
+    return [host for ref in _HOSTS.keyrefs() if (host := ref()) is not None]
 
 
 def parent_of(task: Any) -> Any:
@@ -81,16 +126,6 @@ class ScopeState(NamedTuple):
     shielded: bool
     deadline: float
     owner: Any
-
-
-def scope_states(task: Any) -> list[ScopeState]:
-    """The scopes around a task, its ancestors' too, the innermost first."""
-    states = []
-    node: Scope | None = task.scope
-    while node is not None:
-        states.append(ScopeState(node.called, node.shielded, getattr(node, "deadline", inf), node.task))
-        node = node.parent
-    return states
 
 
 def families(tasks: Iterable[Any]) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from bridgeio.contract import Backend, Main, Scope
 from bridgeio.errors import BackendBusyError, NoBackendError
-from bridgeio_asyncio.host import host_of
+from bridgeio_asyncio.host import AsyncioHost, host_of
 from bridgeio_asyncio.task import AdoptedTask, SpawnedTask, drive
 
 __all__ = ["AsyncioBackend"]
@@ -37,6 +37,9 @@ class AsyncioBackend(Backend):
         if native is None:
             raise NoBackendError("a callback of the asyncio loop cannot wait: call bridgeio from a task")
         return host_of(loop, self.name).adopt(native)
+
+    def current_host(self) -> AsyncioHost:
+        return host_of(asyncio.get_running_loop(), self.name)
 
     def versions(self) -> dict[str, str]:
         if self.name == "uvloop":

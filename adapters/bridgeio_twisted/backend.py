@@ -18,7 +18,7 @@ from twisted.internet.error import ReactorAlreadyRunning, ReactorNotRestartable
 from bridgeio.contract import Backend, Main, cancel
 from bridgeio.errors import BackendBusyError
 from bridgeio.unpatched import original
-from bridgeio_twisted.host import host_of
+from bridgeio_twisted.host import TwistedHost, host_of
 from bridgeio_twisted.task import Cancelled, not_a_task
 
 __all__ = ["TwistedBackend"]
@@ -52,6 +52,11 @@ class TwistedBackend(Backend):
 
     def current_task(self) -> NoReturn:
         raise not_a_task()
+
+    def current_host(self) -> TwistedHost:
+        from twisted.internet import reactor
+
+        return host_of(reactor)
 
     def versions(self) -> dict[str, str]:
         versions = {"Twisted": version("twisted")}

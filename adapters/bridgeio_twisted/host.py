@@ -290,13 +290,14 @@ class TwistedHost(Host):
             self._rest()
 
     def _rest(self) -> None:
-        super().close()
+        self.rest()
         trigger, self._trigger = self._trigger, None
         if trigger is not None:
             self.reactor.removeSystemEventTrigger(trigger)
 
     def close(self) -> None:
         self._rest()
+        super().close()
         self.closed = True
         batch, self._batch = self._batch, None
         if batch is not None and batch.active():

@@ -1,13 +1,22 @@
-"""Looking at tasks: who runs, whose child it is, what it waits for."""
+"""Who runs, whose child it is, and what belongs to the whole run."""
 
 from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
 
 import pytest
 
 import bridgeio
 from bridgeio import Event, NoBackendError, TaskInfo, create_task_group, get_current_task, get_running_tasks
+from bridgeio.lowlevel import EventLoopToken, RunVar, RunvarToken, current_token
 
 pytestmark = pytest.mark.bridgeio
+
+
+class Value:
+    """Something whose end can be seen."""
 
 
 def known() -> dict[str, TaskInfo]:
@@ -95,9 +104,95 @@ async def test_a_task_that_has_ended_has_no_cancellation_pending() -> None:
     assert [info.has_pending_cancellation() for info in ended] == [False]
 
 
+async def test_a_run_variable_is_the_same_for_all_tasks() -> None:
+    """What one task sets, every task of the run gets, in whatever context it runs."""
+    variable = RunVar[str]("variable")
+
+    async def child() -> None:
+        seen.append(variable.get())
+        variable.set("the child's")
+
+    seen: list[str] = []
+    variable.set("the parent's")
+    async with create_task_group() as group:
+        group.start_soon(child)
+    assert [*seen, variable.get()] == ["the parent's", "the child's"]
+
+
+async def test_a_run_variable_without_a_value() -> None:
+    """The default given to ``get`` comes first, then the variable's own; without any it is a LookupError."""
+    bare, full = RunVar[int]("bare"), RunVar("full", 1)
+    assert (bare.get(2), full.get(), full.get(2)) == (2, 1, 2)
+    with pytest.raises(LookupError, match="bare"):
+        bare.get()
+
+
+async def test_a_run_variable_is_reset_by_its_token() -> None:
+    """``reset`` brings back what was before the ``set``, nothing too, and each token does so once."""
+    variable = RunVar[int]("variable")
+    first = variable.set(1)
+    with variable.set(2):
+        assert variable.get() == 2
+    assert variable.get() == 1
+    with pytest.raises(ValueError, match="not of"):
+        RunVar[int]("another").reset(first)
+    variable.reset(first)
+    assert variable.get(0) == 0
+    with pytest.raises(ValueError, match="used before"):
+        variable.reset(first)
+
+
+def test_a_run_variable_is_forgotten_with_its_run(backend: str, backend_options: dict[str, Any]) -> None:
+    """The next run starts without a value, what was set is freed, and an old token resets nothing."""
+
+    async def set_it(value: list[Value]) -> RunvarToken[Value]:
+        return variable.set(value.pop())
+
+    async def reset_it(token: RunvarToken[Value]) -> None:
+        assert variable.get(None) is None
+        with pytest.raises(ValueError, match="another run"):
+            variable.reset(token)
+
+    variable = RunVar[Value]("variable")
+    value = [Value()]
+    alive = weakref.ref(value[0])
+    token = bridgeio.run(set_it, value, backend=backend, backend_options=backend_options)
+    bridgeio.run(reset_it, token, backend=backend, backend_options=backend_options)
+    gc.collect()
+    assert alive() is None
+
+
+async def test_a_run_variable_that_nobody_has_is_freed() -> None:
+    """A run does not keep variables, or their values, that were made in passing."""
+    value = Value()
+    alive = weakref.ref(value)
+    RunVar[Value]("in passing").set(value)
+    del value
+    gc.collect()
+    assert alive() is None
+
+
+def test_a_token_stands_for_its_run(backend: str, backend_options: dict[str, Any]) -> None:
+    """Tokens are equal, and have one hash, in all tasks of a run, and differ from those of the next run."""
+
+    async def main() -> EventLoopToken:
+        async def child() -> None:
+            seen.append(current_token())
+
+        async with create_task_group() as group:
+            group.start_soon(child)
+        return current_token()
+
+    seen: list[EventLoopToken] = []
+    first, second = (bridgeio.run(main, backend=backend, backend_options=backend_options) for _ in range(2))
+    assert seen == [first, second]
+    assert len({*seen, first, second}) == 2
+    assert backend in repr(first)
+
+
 def test_outside_of_any_framework_there_is_no_task(backend: str) -> None:
-    """Asking for tasks where none can be is `NoBackendError`, and no empty answer."""
-    for ask in (get_current_task, get_running_tasks):
+    """Asking for tasks and variables of a run where none can be is `NoBackendError`, and no empty answer."""
+    for ask in (get_current_task, get_running_tasks, current_token, RunVar("variable", 1).get):
         with pytest.raises(NoBackendError):
             ask()
 
