@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 import bridgeio
@@ -85,6 +87,25 @@ def test_another_host_is_refused() -> None:
     queue.put_nowait(2)
     waiting.go_on()
     assert waiting.result == 2
+
+
+def test_another_host_takes_no_item_either() -> None:
+    """Nor does it wake those who wait for room, or for the end of all tasks: nothing is taken, and nothing done."""
+    queue: Queue[int] = Queue(1)
+    queue.put_nowait(0)
+    putting, joining = tasks(2)
+    (stranger,) = tasks(1)
+    putting.begin(queue.put(1))
+    joining.begin(queue.join())
+    for refused in (queue.get(), queue.join(), _as_coroutine(queue.task_done), _as_coroutine(queue.shutdown)):
+        with pytest.raises(bridgeio.SharedBetweenRunsError, match="another run"):
+            stranger.begin(refused)
+    assert [queue.get_nowait(), queue.get_nowait()] == [0, 1]
+    assert queue.statistics().unfinished_tasks == 2
+
+
+async def _as_coroutine(call: Callable[[], object]) -> None:
+    call()
 
 
 def test_shutdown_and_the_count_of_what_is_unfinished() -> None:
