@@ -95,7 +95,19 @@ class TrioGroup:
     ) -> Any:
         assert self._nursery is not None
         await trio.lowlevel.checkpoint_if_cancelled()
-        return await self._nursery.start(function, *args, name=name)
+        ended = False
+
+        async def note_its_end(*args: Any, task_status: trio.TaskStatus[Any]) -> None:
+            nonlocal ended
+            await function(*args, task_status=task_status)
+            ended = True
+
+        try:
+            return await self._nursery.start(note_its_end, *args, name=name)
+        except RuntimeError:
+            if ended:  # without having started, and maybe because the caller was cancelled
+                await trio.lowlevel.checkpoint_if_cancelled()
+            raise
 
 
 def _without_cancellations(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -151,6 +151,21 @@ async def test_start_of_a_child_that_never_starts() -> None:
             await group.start(child)
 
 
+async def test_a_cancelled_start_whose_child_ends_quietly() -> None:
+    """The caller was cancelled, and that is what it hears, not that its child has not started."""
+
+    async def end_in_time(*, task_status: bridgeio.TaskStatus[None]) -> None:
+        with bridgeio.CancelScope(shield=True):
+            scope.cancel()
+            await bridgeio.sleep(0.001)
+
+    scope = bridgeio.CancelScope()
+    async with bridgeio.create_task_group() as group:
+        with scope:
+            await group.start(end_in_time)
+        assert scope.cancelled_caught
+
+
 async def test_cancelling_start_cancels_the_child() -> None:
     """A cancel of the caller of ``start`` ends the child before ``start`` ends."""
     ended: list[str] = []
