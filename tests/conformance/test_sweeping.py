@@ -265,5 +265,5 @@ async def test_a_sweep_leaves_the_classes_as_they_were() -> None:
     """After it, also after one that failed, tasks are as nobody had ever looked."""
     kind = type(current_task())
     before = (kind.park, kind.wake, kind.wake_now, kind.give_way)
-    await _complaint(_world(lambda: sweep(_world(_three_waits))))  # type: ignore[arg-type,return-value]
+    await _complaint(_world(lambda: sweep(_world(_three_waits))))
     assert (kind.park, kind.wake, kind.wake_now, kind.give_way) == before
