@@ -290,6 +290,8 @@ class SpawnedTask(_WaitingTask):
         assert self.native is not None
         if ended_by_us and self.native.cancelling() <= self._heard_at:
             return self.cancellation()
+        if ended_by_us:  # asyncio's came after ours, and the task sees one: it has not heard of the scope yet
+            self.scope.edge = False
         self._mark(error)
         return error
 
@@ -406,7 +408,10 @@ class AdoptedTask(_WaitingTask):
         ours came, one may still be on its way, and without the words it is not taken for ours."""
         if isinstance(error, asyncio.CancelledError) and error.args and error.args[0] is _BY_SCOPE:
             return True
-        return super().is_ours(error) and (isinstance(error, ScopeCancelled) or not self._in_doubt)
+        return super().is_ours(error) and (isinstance(error, ScopeCancelled) or not self._is_in_doubt())
+
+    def _is_in_doubt(self) -> bool:
+        return self._in_doubt and self._natives(self.native) > 0
 
     def cancellation(self) -> BaseException:
         self._in_doubt = self._natives(self.native) > 0
