@@ -90,5 +90,11 @@ def swept_line(swept: Sequence[Swept]) -> str:
     """How far the sweeps of a session reached: see `bridgeio.testing.sweep`."""
     waits = sum(each.waits for each in swept)
     operations, backends = {each.operation for each in swept}, {each.backend for each in swept}
-    some = "1 backend" if len(backends) == 1 else f"{len(backends)} backends"
-    return f"bridgeio: swept {waits} waits in {len(operations)} operations on {some}"
+    return (
+        f"bridgeio: swept {_counted(waits, 'wait')} in {_counted(len(operations), 'operation')} "
+        f"on {_counted(len(backends), 'backend')}"
+    )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

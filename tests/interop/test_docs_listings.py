@@ -23,6 +23,8 @@ from needs import absent
 
 LISTINGS = ROOT / "docs" / "listings"
 
+FORGETFUL = "messages._size = None\n                    while len(got)"
+
 
 async def echo(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
     async for line in reader:
@@ -143,6 +145,20 @@ def test_the_test(tmp_path: Path) -> None:
     done = run_python("-m", "pytest", *plugin(), "-p", "no:cacheprovider", "--rootdir", tmp_path, copy, "-q",
                       "--backend", "asyncio", "--backend", "threads")  # fmt: skip
     assert "4 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_swept_protocol(tmp_path: Path) -> None:
+    """The sweep in the documentation passes, and finds the message that its comment says would be lost."""
+    text = (LISTINGS / "test_sweep.py").read_text(encoding="utf-8")
+    for name, code in (("test_right", text), ("test_wrong", text.replace("while len(got)", FORGETFUL))):
+        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+    done = run_python("-m", "pytest", *plugin(), "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path, "-q",
+                      "--backend", "asyncio", "--backend", "threads")  # fmt: skip
+    assert "2 failed, 2 passed" in done.stdout, done.stdout + done.stderr
+    assert "bridgeio: swept" in done.stdout
+    assert re.search(
+        r"two_messages, cancelled while it waits, at wait \d .*Messages.next.*IncompleteReadError", done.stdout
+    )
 
 
 def first_program() -> str:
