@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-
 from modelling.interpreting import outcome_in
 from modelling.programs import Program
 from modelling.semantics import Outcome, TooManyStatesError, UndefinedInTrioError, allowed_outcomes
 from modelling.state import Rules
 from modelling.worlds import World
 
-__all__ = ["LIMIT", "Tally", "check", "tally"]
+__all__ = ["LIMIT", "HangsError", "Tally", "check", "tally"]
 
 LIMIT = 3_000  # states of a program; one in some hundred has more, and is left out
+
+
+class HangsError(BaseException):
+    """A run was ended from outside, by the test's timeout. It is no `Exception`: hypothesis would run the program again
+    and again to make it smaller, and hang each time."""
 
 
 class Tally(dict[str, int]):
@@ -45,12 +48,14 @@ def check(program: Program, world: World, rules: Rules, where: str, repeat: str)
 
 
 def _outcome(program: Program, world: World, where: str) -> Outcome:
-    """Says at least which program it was if nothing else can be said, because a run was ended from outside."""
     try:
         return outcome_in(world, program)
-    except BaseException:
-        sys.stderr.write(f"\non {where}, this program ended badly:\n{program!r}\n")
+    except Exception as error:
+        raise AssertionError(f"on {where}, more came out than the program's own errors:\n{program!r}") from error
+    except KeyboardInterrupt:
         raise
+    except BaseException as error:
+        raise HangsError(f"on {where}, this program did not end:\n{program!r}") from error
 
 
 def report(program: Program, where: str, outcome: Outcome, allowed: frozenset[Outcome], repeat: str) -> str:

@@ -357,8 +357,8 @@ class _Model(Waits):
 
     def _leave_child(self, state: State, name: str, frame: Any, result: Result) -> Result:
         """The child was the caller's to the end; a caller that is cancelled has a better reason to raise."""
-        if frame[2] and self.rules is Rules.KERNEL and state.cancelled(state.tasks[name].node):
-            return CANCELLED
+        if frame[2] and not self._may_wait(state, name):
+            return None
         outcome: Result = frame[1]
         return outcome
 

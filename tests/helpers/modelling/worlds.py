@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager, contextmanager
 from math import inf
 from typing import Any, Protocol
 
+import hypothesis
 import trio
+import trio._core._run as trio_run
 import trio.testing
 
 import bridgeio
@@ -45,6 +47,21 @@ class World(Protocol):
     def new_channel(self) -> Any: ...
 
 
+@contextmanager
+def _trio_in_the_same_order() -> Iterator[None]:
+    """Trio shuffles tasks that are ready together. Here hypothesis throws the dice, so that a program that fails fails
+    again. (Trio keeps these names for its own tests; there is no public one.)"""
+    run: Any = trio_run
+    before, run._ALLOW_DETERMINISTIC_SCHEDULING = run._ALLOW_DETERMINISTIC_SCHEDULING, True
+    try:
+        yield
+    finally:
+        run._ALLOW_DETERMINISTIC_SCHEDULING = before
+
+
+hypothesis.register_random(trio_run._r)
+
+
 class Bridge:
     """A backend of bridgeio's."""
 
@@ -53,7 +70,8 @@ class Bridge:
         self._options = options
 
     def run(self, main: Callable[[], Any]) -> None:
-        run_in_virtual_time(main, backend=self._backend, backend_options=self._options)
+        with _trio_in_the_same_order():
+            run_in_virtual_time(main, backend=self._backend, backend_options=self._options)
 
     now = staticmethod(bridgeio.current_time)
     cancelled = staticmethod(bridgeio.get_cancelled_exc_class)
@@ -83,11 +101,13 @@ class Bridge:
 
 class PlainTrio:
     """Trio without a line of bridgeio. Where the two have other words for the same, it follows the documentation of
-    bridgeio: ``start`` and entering a group look for a cancellation first, groups leave cancellations out, and
-    `TimeoutError` is for a deadline only."""
+    bridgeio: ``start`` and entering a group look for a cancellation first, a cancelled ``start`` whose child
+    ends without a word says that it was cancelled, groups leave cancellations out, and `TimeoutError` is for a
+    deadline only."""
 
     def run(self, main: Callable[[], Any]) -> None:
-        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+        with _trio_in_the_same_order():
+            trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
     now = staticmethod(trio.current_time)
     sleep = staticmethod(trio.sleep)
@@ -179,7 +199,19 @@ class _Nursery:
     async def start(self, function: Any, *args: Any) -> Any:
         assert self._nursery is not None
         await trio.lowlevel.checkpoint_if_cancelled()
-        return await self._nursery.start(function, *args)
+        ended = False
+
+        async def child(*args: Any, task_status: Any) -> None:
+            nonlocal ended
+            await function(*args, task_status=task_status)
+            ended = True
+
+        try:
+            return await self._nursery.start(child, *args)
+        except RuntimeError:
+            if ended:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            raise
 
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[_Nursery]:
