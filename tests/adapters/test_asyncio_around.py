@@ -24,8 +24,12 @@ def me() -> asyncio.Task[Any]:
     return task
 
 
-async def group_of_two(ended: list[str], sleep: Sleep) -> None:
+async def group_of_two(ended: list[str], sleep: Sleep, when_started: Callable[[], object] = bool) -> None:
+    """Two children that wait for ever. When both have begun, something may be done about that."""
+
     async def child(name: str) -> None:
+        if name == "second":
+            asyncio.get_running_loop().call_soon(when_started)
         try:
             await sleep(3600)
         finally:
@@ -220,9 +224,9 @@ def test_a_scope_ends_a_task_group_of_asyncio(inside: Inside, sleep: Sleep) -> N
 
     async def main() -> int:
         for _ in range(2):
-            with bridgeio.move_on_after(0.001) as scope:
+            with bridgeio.CancelScope() as scope:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(group_of_two(ended, sleep))
+                    group.create_task(group_of_two(ended, sleep, scope.cancel))
                     await sleep(3600)
             assert scope.cancelled_caught
         return me().cancelling()
@@ -265,13 +269,27 @@ def test_a_failure_and_a_scope_in_one_turn_in_a_task_group_of_asyncio(inside: In
 
 @both_sleeps
 def test_wait_for_ends_our_group(inside: Inside, sleep: Sleep) -> None:
-    """`asyncio.wait_for` times out when the children have ended, and leaves no cancellation behind."""
-    ended: list[str] = []
+    """`asyncio.wait_for` times out only when the children have ended, and leaves no cancellation behind."""
+    running: set[str] = set()
+
+    async def work() -> None:
+        async with bridgeio.create_task_group() as group:
+            for name in ("first", "second"):
+                group.start_soon(child, name)
+
+    async def child(name: str) -> None:
+        running.add(name)
+        try:
+            await sleep(3600)
+        finally:
+            with bridgeio.CancelScope(shield=True):
+                await sleep(0.001)
+            running.discard(name)
 
     async def main() -> int:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(group_of_two(ended, sleep), 0.001)
-        assert len(ended) == 2
+            await asyncio.wait_for(work(), 0.02)
+        assert not running
         return me().cancelling()
 
     assert inside(main) == 0
@@ -283,8 +301,8 @@ def test_a_scope_ends_wait_for(inside: Inside, sleep: Sleep) -> None:
     ended: list[str] = []
 
     async def main() -> bool:
-        with bridgeio.move_on_after(0.001) as scope:
-            await asyncio.wait_for(group_of_two(ended, sleep), 3600)
+        with bridgeio.CancelScope() as scope:
+            await asyncio.wait_for(group_of_two(ended, sleep, scope.cancel), 3600)
         return scope.cancelled_caught
 
     assert inside(main)
@@ -319,8 +337,8 @@ def test_a_scope_ends_gather_and_all_that_is_gathered(inside: Inside, sleep: Sle
 
     async def main() -> bool:
         before = asyncio.all_tasks()
-        with bridgeio.move_on_after(0.001) as scope:
-            await asyncio.gather(group_of_two(ended, sleep), group_of_two(ended, sleep))
+        with bridgeio.CancelScope() as scope:
+            await asyncio.gather(group_of_two(ended, sleep), group_of_two(ended, sleep, scope.cancel))
         await until(lambda: not asyncio.all_tasks() - before)
         return scope.cancelled_caught
 
