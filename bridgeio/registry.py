@@ -19,12 +19,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable
 from functools import cache
 
 from bridgeio.contract import CONTRACT, Adapter, Backend, Host, Task, get_current
 from bridgeio.errors import AdapterError, BackendNotFoundError, BackendNotInstalledError, NoBackendError
-from bridgeio.unpatched import get_ident
+from bridgeio.unpatched import get_ident, original
 
 __all__ = [
     "adapter",
@@ -51,6 +52,12 @@ FIRST_PARTY = {
     "gevent": "bridgeio_gevent:ADAPTER",
     "threads": "bridgeio_threads:ADAPTER",
 }
+
+# A cache alone lets two threads that ask at the same moment load a backend each: two shared runs of
+# `bridgeio.blocking`, and a queue between them that belongs to neither.
+_LOADING = original("_thread", "RLock")()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_LOADING._at_fork_reinit)
 
 
 def current_task() -> Task:
@@ -132,6 +139,12 @@ def backend(name: str) -> Backend:
     :raises BackendNotFoundError: with the names that are known.
     :raises BackendNotInstalledError: with the command that installs it.
     """
+    with _LOADING:
+        return _loaded(name)
+
+
+@cache
+def _loaded(name: str) -> Backend:
     described = adapter(name)
     missing = _missing(described)
     if missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from functools import cache, partial
 from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint
@@ -21,7 +22,7 @@ from fake_host import FakeTask
 @pytest.fixture(autouse=True)
 def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test registers is forgotten by the next, and what was loaded before stays as it was."""
-    for name in ("_adapters", "_probes", "adapter", "backend"):
+    for name in ("_adapters", "_loaded", "_probes", "adapter", "backend"):
         monkeypatch.setattr(registry, name, cache(getattr(registry, name).__wrapped__))
 
 
@@ -171,3 +172,39 @@ def test_an_inherited_task_is_not_believed() -> None:
             registry.current_task()
     finally:
         CURRENT.reset(token)
+
+
+def test_two_threads_that_ask_at_once_get_one_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend is loaded once, also if a second thread asks for it while it is being loaded."""
+    loaded: list[object] = []
+    got: list[object] = []
+    second_has_asked = threading.Event()
+    second = threading.Thread(target=lambda: got.append(registry.backend("strange")))
+
+    class Announcing:
+        """The registry's lock, which tells when the second thread comes to it."""
+
+        lock = registry._LOADING
+
+        def __enter__(self) -> None:
+            if threading.current_thread() is second:
+                second_has_asked.set()
+            self.lock.acquire()
+
+        def __exit__(self, *exc: object) -> None:
+            self.lock.release()
+
+    def load() -> Any:
+        loaded.append(object())
+        if len(loaded) == 1:
+            second.start()
+        else:
+            second_has_asked.set()
+        second_has_asked.wait()
+        return loaded[-1]
+
+    monkeypatch.setattr(registry, "_LOADING", Announcing())
+    announce(monkeypatch, strange(load=load))
+    got.append(registry.backend("strange"))
+    second.join()
+    assert got == [loaded[0]] * 2
