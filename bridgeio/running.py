@@ -9,6 +9,7 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from bridgeio.events import Event
 from bridgeio.groups import as_coroutine
+from bridgeio.oversight import Oversight
 from bridgeio.registry import backend as load_backend
 from bridgeio.registry import current_host, current_task
 from bridgeio.scopes import CancelScope
@@ -38,20 +39,25 @@ def run(
     :param backend: one of `known_backends`.
     :param backend_options: asyncio, uvloop and tornado: ``loop_factory``, ``debug``; trio: those of
         ``trio.run``; twisted: ``reactor`` (``"epoll"``, ``"poll"``, ``"select"``, ``"asyncio"``);
-        threads: ``baton``, which has to be true; gevent: none.
+        threads: ``baton``, which has to be true; gevent: none. On every backend: ``watchdog``, the
+        seconds after which a task that does not give way is reported to the logger
+        ``bridgeio.watchdog``; ``dump_on_signal``, whether SIGUSR1 prints `dump_tasks` to stderr,
+        as it also does with ``BRIDGEIO_DUMP_ON_SIGUSR1=1`` in the environment.
     :raises BackendNotFoundError: with the names that are known.
     :raises BackendNotInstalledError: with the command that installs it.
     :raises BackendBusyError: if the framework cannot run here now.
     :raises TypeError: for an option that the backend does not know.
     """
     chosen = load_backend(backend)
+    oversight = Oversight(backend_options or {})
 
     async def main() -> T:
         task = current_task()
         task.host.mains.add(task)
         try:
             task.coro = coro = as_coroutine(async_fn, *args)
-            result: T = await coro
+            with oversight.around_tasks(task.host):
+                result: T = await coro
             return result
         finally:
             with CancelScope(shield=True):
@@ -59,7 +65,8 @@ def run(
             task.host.mains.discard(task)
 
     try:
-        return chosen.run(main, backend_options or {})
+        with oversight.around_run():
+            return chosen.run(main, oversight.rest)
     except BaseExceptionGroup as group:
         leaving = _way_out(group)
         if leaving is None:

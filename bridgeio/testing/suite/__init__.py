@@ -15,6 +15,7 @@ from bridgeio.testing.suite.dumping import *  # noqa: F403
 from bridgeio.testing.suite.fairness import *  # noqa: F403
 from bridgeio.testing.suite.forking import *  # noqa: F403
 from bridgeio.testing.suite.introspection import *  # noqa: F403
+from bridgeio.testing.suite.overseeing import *  # noqa: F403
 from bridgeio.testing.suite.known_bugs import *  # noqa: F403
 from bridgeio.testing.suite.leaving import *  # noqa: F403
 from bridgeio.testing.suite.limiting import *  # noqa: F403
