@@ -14,7 +14,7 @@ author = "The bridgeio authors"
 project_copyright = f"2026, {author}"
 version = release = bridgeio.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "figures", "promises"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "evidence", "figures", "promises"]
 exclude_patterns = ["_build", "listings", "performance"]
 root_doc = "index"
 html_theme = "furo"

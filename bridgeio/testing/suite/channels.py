@@ -74,6 +74,8 @@ async def test_without_a_buffer_items_go_from_task_to_task() -> None:
 
 @pytest.mark.parametrize("size", [0, 1])
 @pytest.mark.parametrize("after", range(6))
+@pytest.mark.bridgeio_promise(2)
+@pytest.mark.bridgeio_bug("lost-item")
 async def test_an_item_and_a_cancel_of_receive_at_once(after: int, size: int) -> None:
     """However close a cancel is to the hand-over, an item that was sent is returned or can still be received.
 
@@ -96,6 +98,8 @@ async def test_an_item_and_a_cancel_of_receive_at_once(after: int, size: int) ->
             receive.receive_nowait()
 
 
+@pytest.mark.bridgeio_promise(2)
+@pytest.mark.bridgeio_bug("lost-item")
 async def test_a_result_that_is_on_its_way_survives_a_cancel() -> None:
     """A receiver that is cancelled after it was given an item, and before it goes on, returns the item."""
     send, receive = create_memory_object_stream[int]()
@@ -117,6 +121,7 @@ async def test_a_result_that_is_on_its_way_survives_a_cancel() -> None:
     assert scope.cancelled_caught
 
 
+@pytest.mark.bridgeio_bug("lost-item")
 async def test_a_cancelled_receiver_is_given_nothing() -> None:
     """One that was cancelled and has not gone on yet is passed over: the item goes to the next."""
     send, receive = create_memory_object_stream[int]()

@@ -164,6 +164,7 @@ async def test_a_notification_nobody_waits_for() -> None:
 
 
 @pytest.mark.parametrize("turns", range(6))
+@pytest.mark.bridgeio_bug("lost-grant")
 async def test_a_notification_and_then_a_cancel(turns: int) -> None:
     """Who was notified and is cancelled then is notified; its next wait is cancelled, and it has the lock."""
     condition = bridgeio.Condition()
@@ -185,6 +186,7 @@ async def test_a_notification_and_then_a_cancel(turns: int) -> None:
 
 
 @pytest.mark.parametrize("turns", range(6))
+@pytest.mark.bridgeio_bug("lost-grant")
 async def test_a_cancel_and_then_a_notification(turns: int) -> None:
     """A notification never goes to a task that was cancelled before it: the next one gets it."""
     condition = bridgeio.Condition()

@@ -96,6 +96,8 @@ async def test_nobody_gets_past_those_who_wait() -> None:
 
 
 @pytest.mark.parametrize("after", range(6))
+@pytest.mark.bridgeio_promise(2)
+@pytest.mark.bridgeio_bug("lost-item")
 async def test_an_item_and_a_cancel_of_get_at_once(after: int) -> None:
     """However close a cancel is to the item's hand-over, the getter returns the item, or it is in the queue."""
     queue: Queue[int] = Queue()
@@ -110,6 +112,8 @@ async def test_an_item_and_a_cancel_of_get_at_once(after: int) -> None:
     assert got + [queue.get_nowait() for _ in range(queue.qsize())] == [1]
 
 
+@pytest.mark.bridgeio_promise(2)
+@pytest.mark.bridgeio_bug("lost-item")
 async def test_an_item_that_was_handed_over_is_returned() -> None:
     """A getter that is cancelled after it was given an item, and before it goes on, returns the item; the
     cancel comes at its next wait."""
@@ -133,6 +137,7 @@ async def test_an_item_that_was_handed_over_is_returned() -> None:
     assert queue.get_nowait() == 2
 
 
+@pytest.mark.bridgeio_bug("lost-item")
 async def test_an_item_for_a_cancelled_getter_goes_to_the_next() -> None:
     """A getter that was cancelled and has not gone on yet is given nothing."""
     queue: Queue[int] = Queue()

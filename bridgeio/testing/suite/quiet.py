@@ -90,6 +90,7 @@ async def test_counting_counts() -> None:
     assert bridgeio.current_backend() == "threads" or count.calls > CALLS  # there it is another thread that polls
 
 
+@pytest.mark.bridgeio_promise(1)
 async def test_a_shielded_child_is_left_alone() -> None:
     """A group that was cancelled waits for a shielded child, and asks for nothing meanwhile."""
     shielded, release = bridgeio.Event(), bridgeio.Event()
@@ -107,6 +108,7 @@ async def test_a_shielded_child_is_left_alone() -> None:
         release.set()
 
 
+@pytest.mark.bridgeio_promise(1)
 async def test_a_group_in_its_own_wait_is_left_alone() -> None:
     """The task that waits for the children of its cancelled group is cancelled once, and waits on."""
     shielded, release = bridgeio.Event(), bridgeio.Event()
@@ -131,6 +133,7 @@ async def test_a_group_in_its_own_wait_is_left_alone() -> None:
     assert scope.cancel_called
 
 
+@pytest.mark.bridgeio_promise(1)
 async def test_a_child_that_refuses_is_told_once() -> None:
     """One that swallows its cancel and waits on, behind a shield, hears of it once, however long it takes."""
     waiting, release = bridgeio.Event(), bridgeio.Event()
@@ -178,6 +181,7 @@ async def test_a_starting_child_that_cleans_up_is_left_alone() -> None:
 
 
 @pytest.mark.bridgeio_needs("native_await", "native_await_cancelled", "native_await_cancelled_once")
+@pytest.mark.bridgeio_promise(3)
 async def test_a_child_that_refuses_natively_is_told_once(backend: str) -> None:
     """One that swallows its cancel in a wait of the framework's own, and waits there again, hears of it once;
     an explicit second ``cancel`` tells it again."""

@@ -175,6 +175,7 @@ async def test_without_waiting(kind: str) -> None:
 
 
 @each
+@pytest.mark.bridgeio_promise(1)
 async def test_a_cancelled_task_does_not_get_in(kind: str) -> None:
     """In a cancelled scope ``acquire`` raises, though it need not wait, each time, and has taken nothing."""
     thing = KINDS[kind]()
@@ -190,6 +191,8 @@ async def test_a_cancelled_task_does_not_get_in(kind: str) -> None:
 
 @each
 @pytest.mark.parametrize("turns", range(6))
+@pytest.mark.bridgeio_promise(2)
+@pytest.mark.bridgeio_bug("lost-grant")
 async def test_a_release_and_then_a_cancel(kind: str, turns: int) -> None:
     """A task that is cancelled after it was let in is in, its next wait is cancelled, and the next gets in."""
     thing = KINDS[kind]()
@@ -211,6 +214,7 @@ async def test_a_release_and_then_a_cancel(kind: str, turns: int) -> None:
 
 @each
 @pytest.mark.parametrize("turns", range(6))
+@pytest.mark.bridgeio_bug("lost-grant")
 async def test_a_cancel_and_then_a_release(kind: str, turns: int) -> None:
     """A task that is cancelled before it is let in never is, and does not keep the next one out.
 
@@ -232,6 +236,7 @@ async def test_a_cancel_and_then_a_release(kind: str, turns: int) -> None:
 
 
 @each
+@pytest.mark.bridgeio_bug("lost-grant")
 async def test_all_who_wait_are_let_in_and_cancelled(kind: str) -> None:
     """A cancel of everybody, at the moment of a release: whoever got in leaves, and it is free (#947)."""
     thing = KINDS[kind]()

@@ -41,6 +41,7 @@ async def test_children_run_at_once() -> None:
     assert order[:3] != list("aaa")
 
 
+@pytest.mark.bridgeio_promise(6)
 async def test_a_failure_cancels_the_rest() -> None:
     """One child's failure cancels its siblings and the block; it comes out in an ExceptionGroup."""
     ended: list[str] = []
@@ -63,6 +64,7 @@ async def test_a_failure_cancels_the_rest() -> None:
     assert sorted(ended) == ["block", "sibling"]
 
 
+@pytest.mark.bridgeio_promise(6)
 async def test_all_failures_come_out() -> None:
     """Every failure is in the group, the block's own too; cancellations are not."""
 
@@ -84,6 +86,8 @@ async def test_all_failures_come_out() -> None:
     assert {type(error) for error in caught.value.exceptions} == {KeyError, IndexError}
 
 
+@pytest.mark.bridgeio_promise(6)
+@pytest.mark.bridgeio_bug("abandoned-children")
 async def test_a_cancelled_group_waits_for_its_children() -> None:
     """A cancel of the group ends its children, lets them clean up, and is absorbed."""
     cleaned: list[int] = []
@@ -104,6 +108,8 @@ async def test_a_cancelled_group_waits_for_its_children() -> None:
     assert sorted(cleaned) == [0, 1, 2]
 
 
+@pytest.mark.bridgeio_promise(9)
+@pytest.mark.bridgeio_bug("cancelled-before-first-step")
 async def test_cancelled_before_the_first_step() -> None:
     """A child of a cancelled group still starts, and is cancelled at its first wait: it can close what it got."""
     seen: list[str] = []
@@ -121,6 +127,7 @@ async def test_cancelled_before_the_first_step() -> None:
     assert seen == ["started", "cleaned"]
 
 
+@pytest.mark.bridgeio_promise(7)
 async def test_start_gives_the_value() -> None:
     """``start`` waits for ``started(value)`` and returns the value; the child goes on in the group."""
     async with bridgeio.create_task_group() as group:
@@ -128,6 +135,7 @@ async def test_start_gives_the_value() -> None:
         group.cancel_scope.cancel()
 
 
+@pytest.mark.bridgeio_promise(7)
 async def test_start_of_a_child_that_fails() -> None:
     """A child that fails before it started raises in ``start``, and leaves the group alone."""
 
@@ -140,6 +148,7 @@ async def test_start_of_a_child_that_fails() -> None:
         await bridgeio.sleep(0)
 
 
+@pytest.mark.bridgeio_promise(7)
 async def test_start_of_a_child_that_never_starts() -> None:
     """A child that ends without ``started()`` is a RuntimeError in ``start``."""
 
@@ -166,6 +175,7 @@ async def test_a_cancelled_start_whose_child_ends_quietly() -> None:
         assert scope.cancelled_caught
 
 
+@pytest.mark.bridgeio_promise(7)
 async def test_cancelling_start_cancels_the_child() -> None:
     """A cancel of the caller of ``start`` ends the child before ``start`` ends."""
     ended: list[str] = []
@@ -219,6 +229,7 @@ async def test_move_on_after() -> None:
     assert not scope.cancelled_caught
 
 
+@pytest.mark.bridgeio_bug("false-timeout")
 async def test_fail_after() -> None:
     """A deadline of ``fail_after`` is a TimeoutError; a cancel by hand before it is not."""
     with pytest.raises(TimeoutError), bridgeio.fail_after(0.005):
@@ -230,6 +241,8 @@ async def test_fail_after() -> None:
 
 
 @pytest.mark.parametrize("delay", [0, -1])
+@pytest.mark.bridgeio_promise(8)
+@pytest.mark.bridgeio_bug("passed-deadline")
 async def test_a_deadline_that_has_passed(delay: float) -> None:
     """It cancels at the first wait, also at one that need not wait."""
     reached: list[str] = []
@@ -241,6 +254,7 @@ async def test_a_deadline_that_has_passed(delay: float) -> None:
     assert reached == ["block"]
 
 
+@pytest.mark.bridgeio_promise(8)
 async def test_an_outer_deadline_counts_inside() -> None:
     """An outer scope's deadline ends an inner block, and it is the outer that absorbs it."""
     with bridgeio.move_on_after(0.005) as outer, bridgeio.move_on_after(1000) as inner:
@@ -250,6 +264,7 @@ async def test_an_outer_deadline_counts_inside() -> None:
     assert not inner.cancelled_caught
 
 
+@pytest.mark.bridgeio_promise(8)
 async def test_a_deadline_may_be_moved() -> None:
     """Moving a deadline works while a task waits, in both directions."""
     with bridgeio.move_on_after(0.01) as scope:
@@ -268,6 +283,7 @@ async def test_a_deadline_may_be_moved() -> None:
     assert scope.cancelled_caught
 
 
+@pytest.mark.bridgeio_promise(1)
 async def test_a_shield_hides_the_outer_scopes() -> None:
     """Inside a shield a cancelled task can wait; after it the cancel comes."""
     reached: list[str] = []
@@ -281,6 +297,7 @@ async def test_a_shield_hides_the_outer_scopes() -> None:
     assert reached == ["shielded"]
 
 
+@pytest.mark.bridgeio_promise(1)
 async def test_a_cancelled_scope_stays_cancelled() -> None:
     """Every wait in a cancelled scope raises, as often as it is tried."""
     raised = 0
@@ -295,6 +312,7 @@ async def test_a_cancelled_scope_stays_cancelled() -> None:
     assert raised == 3
 
 
+@pytest.mark.bridgeio_bug("passed-deadline")
 async def test_cancel_before_entering() -> None:
     """A scope may be cancelled before its block begins."""
     scope = bridgeio.CancelScope()
@@ -317,6 +335,7 @@ async def test_cancel_from_another_task() -> None:
     assert scope.cancelled_caught
 
 
+@pytest.mark.bridgeio_promise(5)
 async def test_a_scope_absorbs_only_its_own() -> None:
     """Ordinary exceptions pass through a cancelled scope."""
     scope = bridgeio.CancelScope()
@@ -326,6 +345,7 @@ async def test_a_scope_absorbs_only_its_own() -> None:
     assert not scope.cancelled_caught
 
 
+@pytest.mark.bridgeio_bug("stale-state")
 async def test_an_old_cancel_does_not_leak() -> None:
     """After a cancelled scope was left the task waits as if nothing had been."""
     for _ in range(3):
@@ -382,6 +402,8 @@ async def test_an_event_wakes_all_that_wait() -> None:
     await event.wait()
 
 
+@pytest.mark.bridgeio_promise(2)
+@pytest.mark.bridgeio_bug("lost-result")
 async def test_a_result_wins_over_a_later_cancel() -> None:
     """A wait that has its result already ends with it; the cancel comes at the next wait."""
     event, reached = bridgeio.Event(), []
@@ -403,6 +425,7 @@ async def test_a_result_wins_over_a_later_cancel() -> None:
     assert scope.cancelled_caught
 
 
+@pytest.mark.bridgeio_promise(2)
 async def test_a_cancelled_wait_leaves_the_queue() -> None:
     """A task that was cancelled while it waited for an event is not woken by it later."""
     event = bridgeio.Event()
