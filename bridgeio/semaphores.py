@@ -249,7 +249,7 @@ class CapacityLimiter:
         if borrower in self._waiting:
             raise RuntimeError(f"a task is waiting for one of this CapacityLimiter's tokens for {_show(borrower)}")
         self._check_run(task.host)
-        if self._line or len(self._borrowers) >= self._total:
+        if len(self._borrowers) >= self._total:  # as long as anybody waits, `_lend` sees to that
             return False
         self._borrowers[borrower] = task.host
         return True

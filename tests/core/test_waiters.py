@@ -61,6 +61,7 @@ class HandDriven(Task):
 
     def step(self) -> HandDriven:
         assert self.at_work is not None
+        assert self.abort is None, "nobody has woken it"
         self._drive(lambda: self.at_work.send(None))  # type: ignore[union-attr]
         return self
 
