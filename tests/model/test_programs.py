@@ -25,7 +25,7 @@ SEED = int(os.environ.get("BRIDGEIO_MODEL_SEED", "1"))
 
 def on_random_programs(test: Callable[[Program], None]) -> None:
     """Not ``derandomize``: then more examples would not be other ones. No database: what was found becomes a test in
-    `test_found_programs`, for everybody. No deadline: a busy machine is no bug. Nothing is explained: it would run
+    `modelling.kept`, for everybody. No deadline: a busy machine is no bug. Nothing is explained: it would run
     each program hundreds of times, to blame lines of this test's own machinery."""
     chosen = settings(
         max_examples=EXAMPLES,

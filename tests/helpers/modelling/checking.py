@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from modelling.interpreting import outcome_in
 from modelling.programs import Program
 from modelling.semantics import Outcome, TooManyStatesError, UndefinedInTrioError, allowed_outcomes
@@ -34,7 +36,7 @@ def check(program: Program, world: World, rules: Rules, where: str, repeat: str)
     :raises AssertionError: with all that is needed to see what happened, and to see it again.
     """
     try:
-        allowed = allowed_outcomes(program, rules, LIMIT)
+        allowed = _allowed(program, rules)
     except TooManyStatesError:
         tally.note("too many states")
         return
@@ -45,6 +47,12 @@ def check(program: Program, world: World, rules: Rules, where: str, repeat: str)
     outcome = _outcome(program, world, where)
     if outcome not in allowed:
         raise AssertionError(report(program, where, outcome, allowed, repeat))
+
+
+@lru_cache(maxsize=1_000)
+def _allowed(program: Program, rules: Rules) -> frozenset[Outcome]:
+    """Remembered, because in one session every backend is given the same programs."""
+    return allowed_outcomes(program, rules, LIMIT)
 
 
 def _outcome(program: Program, world: World, where: str) -> Outcome:
