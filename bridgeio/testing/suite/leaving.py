@@ -176,7 +176,7 @@ WAYS: dict[str, tuple[Way, list[str]]] = {
 @both_kinds
 @pytest.mark.parametrize("where", WAYS)
 def test_the_way_out(backend: str, backend_options: dict[str, Any], where: str, kind: type[BaseException]) -> None:
-    """KeyboardInterrupt and SystemExit, raised anywhere, come out of ``run`` after all cleanup, as the object they are."""
+    """KeyboardInterrupt and SystemExit, raised anywhere, come out of ``run`` after all cleanup, as what they are."""
     way, expected = WAYS[where]
     assert sorted(_left(backend, backend_options, way, kind(3))) == expected
 
@@ -206,7 +206,7 @@ def test_a_caught_one_ends_nothing(backend: str, backend_options: dict[str, Any]
 
 
 async def test_a_group_wraps_it() -> None:
-    """Inside a run it is in the group's BaseExceptionGroup, as every failure is, and no ``except Exception`` meets it."""
+    """Inside a run it is in the group's BaseExceptionGroup, as every failure; ``except Exception`` does not meet it."""
     seen: list[str] = []
 
     async def block() -> None:
@@ -332,7 +332,7 @@ def test_a_second_ctrl_c_ends_a_main_that_never_waits(backend: str, backend_opti
 
 
 def test_the_exit_status_after_ctrl_c(backend: str, backend_options: dict[str, Any]) -> None:
-    """A program that catches nothing ends as Python ends one: killed by SIGINT, with KeyboardInterrupt as its last word."""
+    """A program that catches nothing ends as Python ends one: killed by SIGINT, its last word KeyboardInterrupt."""
     with program(_PROGRAM + "run(asleep)", backend, **backend_options) as running:
         _interrupt(running)
         said, complaint = running.communicate(timeout=20)
