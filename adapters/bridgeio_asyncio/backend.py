@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from bridgeio.contract import Backend, Main, Scope
 from bridgeio.errors import BackendBusyError, NoBackendError
+from bridgeio_asyncio.generators import Generators
 from bridgeio_asyncio.host import AsyncioHost, host_of
 from bridgeio_asyncio.task import AdoptedTask, SpawnedTask, drive
 
@@ -54,9 +55,13 @@ class AsyncioBackend(Backend):
         return {"debug": debug, "loop_factory": loop_factory}
 
     async def _run_main(self, main: Main[T]) -> T:
-        """The native main task. A subclass may prepare the running loop first."""
+        """The native main task. A subclass may prepare the running loop first.
+
+        The host is closed with the loop, for what that ends may need it: tasks and generators left behind.
+        """
         host = host_of(asyncio.get_running_loop(), self.name)
+        generators = Generators(host.loop)
         try:
             return await drive(SpawnedTask(host, "main", Scope()), main())
         finally:
-            host.close()
+            await generators.close()

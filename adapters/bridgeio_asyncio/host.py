@@ -9,6 +9,7 @@ from typing import Any
 
 from bridgeio.contract import CURRENT, Handle, Host, Scope
 from bridgeio.unpatched import get_ident
+from bridgeio_asyncio.generators import others_closed
 from bridgeio_asyncio.task import AdoptedTask, SpawnedTask, start
 
 __all__ = ["AsyncioHost", "host_of"]
@@ -82,6 +83,7 @@ class AsyncioHost(Host):
         try:
             yield
         finally:
+            await others_closed()  # all are closed at once, and the cleanup of others may need this host
             self.close()
 
 

@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 import weakref
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
@@ -57,6 +58,7 @@ class ThreadsHost(Host):
         self.timers = Timers(self.now, self._set_alarm)
         self.generator_hooks = (self._note_generator, self._finalize_generator)
         self._generators: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
+        self._dropped: deque[AsyncGenerator[Any, Any]] = deque()
         self._parkings: list[Parking] = []
         self._calling = 0
         self._joining = False
@@ -298,19 +300,23 @@ class ThreadsHost(Host):
     def _finalize_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Called by the collector, in the midst of anything."""
         with suppress(RuntimeError):
-            self.call_soon_threadsafe(partial(self._spawn_aclose, generator))
+            self._dropped.append(generator)
+            self.call_soon_threadsafe(self._close_dropped)
 
-    def _spawn_aclose(self, generator: AsyncGenerator[Any, Any]) -> None:
-        closing = _close(generator)
-        try:
-            self._spawn(closing, "an asynchronous generator's end", Scope(), Context())
-        except BaseException:
-            closing.close()
-            raise
+    def _close_dropped(self) -> None:
+        """Each in a task of its own, unless the end of the run has come first."""
+        while self._dropped:
+            closing = _close(self._dropped.popleft())
+            try:
+                self._spawn(closing, "an asynchronous generator's end", Scope(), Context())
+            except BaseException:
+                closing.close()
+                raise
 
     async def _close_generators(self) -> None:
-        while generators := list(self._generators):
+        while generators := [*self._generators, *self._dropped]:
             self._generators.clear()
+            self._dropped.clear()
             for generator in generators:
                 try:
                     await generator.aclose()

@@ -13,6 +13,7 @@ import trio
 from trio.lowlevel import spawn_system_task, wait_readable, wait_writable
 
 from bridgeio.contract import CURRENT, Handle, Host, Scope, Task
+from bridgeio_trio.generators import Generators
 from bridgeio_trio.scopes import TrioGroup, TrioScope
 from bridgeio_trio.task import SeenTask, TrioTask
 
@@ -157,16 +158,21 @@ class TrioHost(Host, trio.abc.Instrument):
         except Exception:
             logger.exception("a callback failed: %r", callback)
         except BaseException as error:
-            if self._main_scope is None:
-                raise
-            self.leaving = self.leaving or error
-            self._main_scope.cancel()
+            self._leave(error)
+
+    def _leave(self, error: BaseException) -> None:
+        if self._main_scope is None:
+            raise error
+        self.leaving = self.leaving or error
+        self._main_scope.cancel()
 
     async def carry_main(self, main: Callable[[], Awaitable[T]]) -> T:
         """The main task of a run of ours, which a KeyboardInterrupt or a SystemExit in a callback ends."""
-        with trio.CancelScope() as self._main_scope:
+        self._main_scope = around = trio.CancelScope()
+        with around:
             try:
-                return await main()
+                async with Generators(self._call_soon, self._leave):
+                    return await main()
             finally:
                 self._main_scope = None
                 if self.leaving is not None:

@@ -213,7 +213,9 @@ class TwistedHost(Host):
     async def _close(self, generator: AsyncGenerator[Any, Any]) -> None:
         try:
             await generator.aclose()
-        except Exception as error:
+        except Cancelled:
+            raise
+        except BaseException as error:
             self.report(error, f"the cleanup of {generator!r}")
 
     # The end

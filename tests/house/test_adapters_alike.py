@@ -22,6 +22,7 @@ NOT_NEEDED = {
 PECULIAR = {
     "attendant.py": "no loop: deadlines and bytes left over that no task waits for need a thread",
     "baton.py": "no loop: something else has to make code between two waits atomic",
+    "generators.py": "a framework that closes asynchronous generators when our timers and sockets have ended",
     "interrupts.py": "no loop that could deliver Ctrl-C between two steps",
     "parking.py": "no loop: each task waits by itself",
     "poller.py": "no loop that could watch the core's poller",

@@ -10,10 +10,12 @@ from bridgeio.testing.suite.cancelling import *  # noqa: F403
 from bridgeio.testing.suite.channel_ends import *  # noqa: F403
 from bridgeio.testing.suite.channels import *  # noqa: F403
 from bridgeio.testing.suite.connecting import *  # noqa: F403
+from bridgeio.testing.suite.contexts import *  # noqa: F403
 from bridgeio.testing.suite.draining import *  # noqa: F403
 from bridgeio.testing.suite.dumping import *  # noqa: F403
 from bridgeio.testing.suite.fairness import *  # noqa: F403
 from bridgeio.testing.suite.forking import *  # noqa: F403
+from bridgeio.testing.suite.generators import *  # noqa: F403
 from bridgeio.testing.suite.introspection import *  # noqa: F403
 from bridgeio.testing.suite.overseeing import *  # noqa: F403
 from bridgeio.testing.suite.known_bugs import *  # noqa: F403
