@@ -11,6 +11,7 @@ import pytest
 import bridgeio
 from bridgeio.testing.proof import PRESENT, Witness
 from bridgeio.testing.resources import holdings, wait_until_back
+from bridgeio.testing.timeouts import ended_after
 
 __all__ = ["Carrier"]
 
@@ -56,7 +57,7 @@ class Carrier:
         PRESENT.set(self.witness)
         try:
             await self.witness.prove()
-            with bridgeio.fail_after(self.timeout):
+            with ended_after(self.timeout):
                 await test()
             await self.witness.prove()
             outcome.ran = True

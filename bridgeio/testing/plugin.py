@@ -46,6 +46,7 @@ from bridgeio.testing.reporting import (  # noqa: E402
     swept_line,
 )
 from bridgeio.testing.sweeping import SWEPT  # noqa: E402
+from bridgeio.testing.timeouts import show_tasks_at_alarm  # noqa: E402
 
 __all__: list[str] = []
 
@@ -173,6 +174,15 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         return (yield)
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Generator[None, Any, Any]:
+    """Where pytest-timeout is installed, and ends a test by a signal, it shows the tasks first."""
+    is_set = yield
+    if getattr(settings, "method", None) == "signal":
+        show_tasks_at_alarm()
+    return is_set
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

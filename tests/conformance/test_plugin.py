@@ -291,6 +291,50 @@ def test_a_test_that_hangs_is_ended(session: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*sleep_forever()*"])
 
 
+def test_a_test_that_hangs_shows_its_tasks(session: pytest.Pytester) -> None:
+    """When the plugin ends a test it prints what each of its tasks waited for, before they were cancelled."""
+    session.makepyfile(
+        """
+        import bridgeio
+        import pytest
+
+        @pytest.mark.bridgeio
+        async def test_hanging():
+            async with bridgeio.create_task_group() as group:
+                group.start_soon(bridgeio.Event().wait, name="forgotten")
+        """
+    )
+    result = run(session, "--bridgeio-timeout", "0.2", "-p", "no:timeout")
+    backends = bridgeio.available_backends()
+    result.assert_outcomes(failed=len(backends))
+    printed = [line for line in result.stdout.lines if line.strip().startswith("forgotten: ")]
+    assert len(printed) == len(backends)
+    assert all("waiting for an Event" in line for line in printed)
+    result.stdout.fnmatch_lines(["*main: *waiting for its children: forgotten*"])
+
+
+def test_a_timeout_of_pytest_timeouts_shows_the_tasks(session: pytest.Pytester) -> None:
+    """When pytest-timeout ends a test, which may have blocked its loop, the tasks are printed, too."""
+    pytest.importorskip("pytest_timeout")
+    session.makepyfile(
+        """
+        import threading
+        import bridgeio
+        import pytest
+
+        @pytest.mark.bridgeio
+        async def test_blocking():
+            async with bridgeio.create_task_group() as group:
+                group.start_soon(bridgeio.Event().wait, name="innocent")
+                await bridgeio.lowlevel.checkpoint()
+                threading.Event().wait()
+        """
+    )
+    result = run(session, "--backend", "trio", "--backend", "asyncio", "--timeout", "1", "--timeout-method", "signal")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*main: *running*", "*threading.Event().wait()*", "*innocent: *"] * 2)
+
+
 def test_a_process_that_hangs_is_ended(session: pytest.Pytester) -> None:
     """A test that blocks its whole loop ends the session with every thread's stack."""
     session.makepyfile(
