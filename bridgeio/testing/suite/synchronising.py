@@ -7,11 +7,13 @@ and `limiting`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 import bridgeio
+from bridgeio.testing.observing import StepCounter, observed
 from bridgeio.testing.resources import until
 from bridgeio.unpatched import original
 
@@ -253,17 +255,21 @@ async def test_all_who_wait_are_let_in_and_cancelled(kind: str) -> None:
 
 @each
 async def test_a_thousand_leave_at_once(kind: str) -> None:
-    """1,000 tasks that wait are cancelled at once: all leave, at most one was let in, and it is free."""
-    thing = KINDS[kind]()
+    """1,000 tasks that wait are cancelled at once: all leave, one was let in, and it is free. Each is woken once:
+    it is not handed round among those who leave."""
+    thing, counter = KINDS[kind](), StepCounter()
     users = [User() for _ in range(1000)]
-    async with bridgeio.create_task_group() as group:
-        await thing.acquire()
-        for user in users:
-            group.start_soon(user.use, thing)
-        await until(lambda: waiting(thing) == 1000)
-        thing.release()
-        group.cancel_scope.cancel()
-        assert waiting(thing) == 0
+    with ExitStack() as stack:
+        async with bridgeio.create_task_group() as group:
+            await thing.acquire()
+            for user in users:
+                group.start_soon(user.use, thing)
+            await until(lambda: waiting(thing) == 1000)
+            stack.enter_context(observed(counter))
+            thing.release()
+            group.cancel_scope.cancel()
+            assert waiting(thing) == 0
+    assert counter.steps < 2 * len(users)
     assert [user.seen for user in users if user.seen] == [["got in"]]
     assert is_free(thing)
 
