@@ -86,7 +86,10 @@ class TaskGroup:
         self._check_leaver()
         if self._native is not None:
             try:
-                return bool(await self._native.__aexit__(kind, error, trace))
+                absorbed = bool(await self._native.__aexit__(kind, error, trace))
+                if error is None:  # as elsewhere; a nursery of Trio's would leave that to the next wait
+                    await current_task().checkpoint_if_cancelled()
+                return absorbed
             finally:
                 del error, trace  # the error may come out again, and its traceback holds this frame
                 self._open = False
