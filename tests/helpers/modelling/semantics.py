@@ -313,8 +313,8 @@ class _Model(Waits):
             return Raised(group.failures)
         if group.cancelled and not absorbs:
             return CANCELLED
-        if self.rules is Rules.KERNEL and state.cancelled(state.tasks[name].node):
-            return CANCELLED
+        if result is None and not frame[2]:
+            self._may_wait(state, name)
         return None
 
     # Starting

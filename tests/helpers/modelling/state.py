@@ -25,8 +25,8 @@ __all__ = [
 class Rules(Enum):
     KERNEL = "kernel"
     TRIO = "trio"
-    """In these points: a task that finds itself cancelled gives way before it raises; a cancel that comes while a task
-    gives way or after it has slept wins; leaving a group is no cancellation point of its own."""
+    """In two points: a task that finds itself cancelled gives way before it raises; and a cancel that comes while a
+    task gives way, or after it has slept, may win."""
 
 
 class Raised(NamedTuple):

@@ -101,7 +101,7 @@ class Bridge:
 
 class PlainTrio:
     """Trio without a line of bridgeio. Where the two have other words for the same, it follows the documentation of
-    bridgeio: ``start`` and entering a group look for a cancellation first, a cancelled ``start`` whose child
+    bridgeio: ``start``, and entering and leaving a group, look for a cancellation, a cancelled ``start`` whose child
     ends without a word says that it was cancelled, groups leave cancellations out, and `TimeoutError` is for a
     deadline only."""
 
@@ -223,6 +223,7 @@ class _Nursery:
                     self.cancel_scope.cancel()
                 self.cancel_scope.deadline = min(before.deadline, inf)
                 yield self
+            await trio.lowlevel.checkpoint_if_cancelled()
         except BaseExceptionGroup as group:
             raise _without_cancellations(group) from None
 
