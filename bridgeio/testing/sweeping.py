@@ -34,7 +34,8 @@ Operation = Callable[[], Coroutine[Any, Any, object]]
 World = Callable[[], AbstractAsyncContextManager[Operation]]
 
 MOST_WAITS = 200  # of one operation; beyond that it is taken for one that never ends
-PATIENCE = 5.0  # seconds for one run, and for what it has left behind to go away
+PATIENCE = 5.0  # seconds for one run
+LEFTOVERS_GO = 5.0  # seconds in which what a run has left behind goes away, or counts as left behind for good
 
 logger = logging.getLogger("bridgeio.testing")
 
@@ -299,7 +300,7 @@ class _Books:
     async def balance(self) -> tuple[bool, str]:
         """Whether there is no more than before, if need be after a while; and what there is."""
         now = _Books.of(self.host)
-        with bridgeio.move_on_after(PATIENCE):
+        with bridgeio.move_on_after(LEFTOVERS_GO):
             while self._exceeded_by(now):
                 await bridgeio.sleep(0.001)
                 now = _Books.of(self.host)
