@@ -17,11 +17,11 @@ from bridgeio.testing.suite.fairness import *  # noqa: F403
 from bridgeio.testing.suite.forking import *  # noqa: F403
 from bridgeio.testing.suite.generators import *  # noqa: F403
 from bridgeio.testing.suite.introspection import *  # noqa: F403
-from bridgeio.testing.suite.overseeing import *  # noqa: F403
 from bridgeio.testing.suite.known_bugs import *  # noqa: F403
 from bridgeio.testing.suite.leaving import *  # noqa: F403
 from bridgeio.testing.suite.limiting import *  # noqa: F403
 from bridgeio.testing.suite.locking import *  # noqa: F403
+from bridgeio.testing.suite.overseeing import *  # noqa: F403
 from bridgeio.testing.suite.promises_groups import *  # noqa: F403
 from bridgeio.testing.suite.promises_scopes import *  # noqa: F403
 from bridgeio.testing.suite.promises_waits import *  # noqa: F403
