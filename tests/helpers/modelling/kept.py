@@ -115,6 +115,18 @@ KNOWN = {
             Sleep(1.0),
         )
     ),
+    "leaving a group in a cancelled scope raises": Program(
+        (
+            Within(
+                "s1",
+                (
+                    Group("g1", (Spawn("g1", "t1", (Within("s2", (Sleep(3.0),), deadline=9.5, shield=True),)),)),
+                    SetEvent("e1"),
+                ),
+                deadline=1.5,
+            ),
+        )
+    ),
     "cancellations alone are no group": Program(
         (Within("s1", (Group("g1", (Spawn("g1", "t1", (Sleep(9.0),)), Sleep(9.0))),), deadline=1.5), Sleep(1.0))
     ),
