@@ -119,9 +119,10 @@ class TrioTask(Task):
         """Trio says of no wait what it is for, but for the one at the end of a nursery."""
         if self.native is None:
             return None
-        children = [child.name for nursery in self.native.child_nurseries for child in nursery.child_tasks]
-        if children and _is_leaving_nursery(self.native.coro):
-            return f"waiting for its children: {', '.join(sorted(children))}"
+        nurseries = self.native.child_nurseries
+        if nurseries and _is_leaving_nursery(self.native.coro):
+            children = sorted(child.name for child in nurseries[-1].child_tasks)
+            return f"waiting for its children: {', '.join(children)}"
         return "in a wait of Trio's"
 
     def end(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from math import inf
@@ -139,6 +140,24 @@ async def lines(port: int) -> AsyncIterator[bytes]:
     async with session(port) as reader:
         async for line in reader:
             yield line
+
+
+def looking() -> None:
+    assert_type(bridgeio.dump_tasks(), str)
+    bridgeio.dump_tasks(sys.stderr)
+    me = bridgeio.get_current_task()
+    assert_type(bridgeio.get_running_tasks(), list[bridgeio.TaskInfo])
+    assert_type(me.parent_id, int | None)
+    assert_type(me.has_pending_cancellation(), bool)
+    variable = bridgeio.lowlevel.RunVar[int]("variable")
+    assert_type(variable.get(), int)
+    assert_type(variable.get("none"), int | str)
+    counter: bridgeio.lowlevel.RunVar[int] = bridgeio.lowlevel.RunVar("counter", 0)
+    assert_type(counter.get(), int)
+    with variable.set(1) as token:
+        variable.reset(token)
+    variable.set("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(bridgeio.lowlevel.current_token(), bridgeio.lowlevel.EventLoopToken)
 
 
 def synchronous() -> None:
