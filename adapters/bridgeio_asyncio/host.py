@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
@@ -73,10 +74,14 @@ class AsyncioHost(Host):
         """Has the loop close this host when it shuts down.
 
         A loop has no hook for that, but `asyncio.run` and `asyncio.Runner` close the loop's
-        asynchronous generators before the loop, and one of those can be ours.
+        asynchronous generators before the loop, and one of those can be ours: the last, for what the others
+        do in a ``finally`` may wait in bridgeio.
         """
         self._closing = self._until_shutdown()
-        with contextlib.suppress(StopIteration):
+        with warnings.catch_warnings(), contextlib.suppress(StopIteration):
+            # A generator's ``finally`` may be the first to call us, when the loop has begun to close them. It warns
+            # that it will not close ours; what is opened as late as that goes with the host itself.
+            warnings.simplefilter("ignore", ResourceWarning)
             self._closing.__anext__().send(None)
 
     async def _until_shutdown(self) -> AsyncGenerator[None, None]:
