@@ -91,6 +91,7 @@ async def test_counting_counts() -> None:
 
 
 @pytest.mark.bridgeio_promise(1)
+@pytest.mark.bridgeio_promise(1)
 async def test_a_shielded_child_is_left_alone() -> None:
     """A group that was cancelled waits for a shielded child, and asks for nothing meanwhile."""
     shielded, release = bridgeio.Event(), bridgeio.Event()
@@ -108,6 +109,7 @@ async def test_a_shielded_child_is_left_alone() -> None:
         release.set()
 
 
+@pytest.mark.bridgeio_promise(1)
 @pytest.mark.bridgeio_promise(1)
 async def test_a_group_in_its_own_wait_is_left_alone() -> None:
     """The task that waits for the children of its cancelled group is cancelled once, and waits on."""
@@ -134,6 +136,7 @@ async def test_a_group_in_its_own_wait_is_left_alone() -> None:
 
 
 @pytest.mark.bridgeio_promise(1)
+@pytest.mark.bridgeio_promise(1)
 async def test_a_child_that_refuses_is_told_once() -> None:
     """One that swallows its cancel and waits on, behind a shield, hears of it once, however long it takes."""
     waiting, release = bridgeio.Event(), bridgeio.Event()
@@ -158,6 +161,7 @@ async def test_a_child_that_refuses_is_told_once() -> None:
     assert heard == 1
 
 
+@pytest.mark.bridgeio_promise(1, 7)
 async def test_a_starting_child_that_cleans_up_is_left_alone() -> None:
     """``start`` that is cancelled waits for its child's cleanup, in one wait."""
     shielded, release = bridgeio.Event(), bridgeio.Event()
@@ -180,6 +184,7 @@ async def test_a_starting_child_that_cleans_up_is_left_alone() -> None:
     assert scope.cancelled_caught
 
 
+@pytest.mark.bridgeio_promise(3)
 @pytest.mark.bridgeio_needs("native_await", "native_await_cancelled", "native_await_cancelled_once")
 @pytest.mark.bridgeio_promise(3)
 async def test_a_child_that_refuses_natively_is_told_once(backend: str) -> None:

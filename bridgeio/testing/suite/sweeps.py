@@ -75,6 +75,8 @@ async def _until(condition: Callable[[], object]) -> None:
         await bridgeio.sleep(0.0002)
 
 
+@pytest.mark.bridgeio_promise(2)
+@pytest.mark.bridgeio_bug("inconsistent-stream")
 @pytest.mark.parametrize("name", READS)
 @pytest.mark.bridgeio_promise(2)
 @pytest.mark.bridgeio_bug("inconsistent-stream")
@@ -96,6 +98,7 @@ async def test_swept_reads(name: str) -> None:
     await sweep(world, name=name)
 
 
+@pytest.mark.bridgeio_promise(2)
 async def test_a_swept_discard() -> None:
     """``discard_until``, called again after a cancel, skips nothing behind the separator."""
 
@@ -178,6 +181,8 @@ WRITES: dict[str, Callable[[bridgeio.Writer], Coroutine[Any, Any, None]]] = {
 }
 
 
+@pytest.mark.bridgeio_promise(2)
+@pytest.mark.bridgeio_bug("inconsistent-stream")
 @pytest.mark.parametrize("name", WRITES)
 @pytest.mark.bridgeio_promise(2)
 @pytest.mark.bridgeio_bug("inconsistent-stream")
@@ -212,6 +217,8 @@ async def _sweep_connecting(connect: Connect, name: str) -> None:
     await sweep(world, name=name)
 
 
+@pytest.mark.bridgeio_promise(2)
+@pytest.mark.bridgeio_bug("inconsistent-stream")
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.bridgeio_promise(2)
 @pytest.mark.bridgeio_bug("inconsistent-stream")
@@ -221,6 +228,7 @@ async def test_a_swept_connect(family: str, socket_folder: Path) -> None:
         await _sweep_connecting(lambda: open_to(listener.address), f"connect {family}")
 
 
+@pytest.mark.bridgeio_promise(2)
 async def test_a_swept_connect_to_a_full_queue(socket_folder: Path) -> None:
     """A UNIX server that is busy is asked again and again; a cancel in between leaves no socket."""
     with RawListener(str(socket_folder / "s"), backlog=0) as listener:
@@ -249,6 +257,8 @@ async def test_a_swept_connect_to_a_full_queue(socket_folder: Path) -> None:
         await sweep(world, name="connect to a full queue")
 
 
+@pytest.mark.bridgeio_promise(2)
+@pytest.mark.bridgeio_bug("inconsistent-stream")
 @pytest.mark.bridgeio_bug("inconsistent-stream")
 async def test_swept_happy_eyeballs() -> None:
     """Several addresses, of which one is silent, one refuses, and one answers: no loser and no winner leaks."""
@@ -261,6 +271,7 @@ async def test_swept_happy_eyeballs() -> None:
         )
 
 
+@pytest.mark.bridgeio_promise(2)
 async def test_a_swept_lookup() -> None:
     """A cancel while the backend's own name service is asked."""
     with RawListener(backlog=1000) as listener:

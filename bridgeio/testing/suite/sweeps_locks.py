@@ -48,6 +48,7 @@ def _in_line(lock: Any) -> int:
     return waiting
 
 
+@pytest.mark.bridgeio_promise(2)
 @pytest.mark.parametrize("name", LOCKS)
 async def test_swept_locks(name: str) -> None:
     """A lock that was wanted by a cancelled task is free afterwards, and can be had at once."""
@@ -76,6 +77,7 @@ async def test_swept_locks(name: str) -> None:
     await sweep(world, name=name)
 
 
+@pytest.mark.bridgeio_promise(2)
 async def test_two_that_want_a_swept_lock() -> None:
     """When the first in line is cancelled, in the turn of its grant too, the lock goes to the second."""
 
@@ -108,6 +110,7 @@ async def test_two_that_want_a_swept_lock() -> None:
     await sweep(world, name="Lock, two in line")
 
 
+@pytest.mark.bridgeio_promise(2)
 async def test_a_swept_condition() -> None:
     """A wait for a condition that is cancelled leaves the lock free, and its notification to the next."""
 
@@ -143,6 +146,7 @@ async def test_a_swept_condition() -> None:
     await sweep(world, name="Condition.wait")
 
 
+@pytest.mark.bridgeio_promise(2)
 async def test_a_swept_barrier() -> None:
     """A party that is cancelled before the last has come is not counted; the others meet without it."""
 
@@ -173,6 +177,7 @@ async def test_a_swept_barrier() -> None:
 # Things handed over
 
 
+@pytest.mark.bridgeio_promise(2)
 @pytest.mark.parametrize("maxsize", [1, 0])
 async def test_a_swept_get(maxsize: int) -> None:
     """An item that is put while a get is cancelled was got, or is still there."""
@@ -202,6 +207,7 @@ async def test_a_swept_get(maxsize: int) -> None:
     await sweep(world, name=f"Queue({maxsize}).get")
 
 
+@pytest.mark.bridgeio_promise(2)
 async def test_a_swept_put() -> None:
     """An item whose put was cancelled is not in the queue; one whose put came back is, once and in order."""
 
@@ -231,6 +237,7 @@ async def test_a_swept_put() -> None:
     await sweep(world, name="Queue.put")
 
 
+@pytest.mark.bridgeio_promise(2)
 async def test_a_swept_join() -> None:
     """Who waits for the end of a queue's tasks and is cancelled has changed nothing."""
 
@@ -253,6 +260,7 @@ async def test_a_swept_join() -> None:
     await sweep(world, name="Queue.join")
 
 
+@pytest.mark.bridgeio_promise(2)
 @pytest.mark.parametrize("room", [0, 1])
 async def test_swept_object_streams(room: int) -> None:
     """Whatever end is cancelled: what was received is what was sent, in order, and nothing is in between."""
@@ -288,6 +296,7 @@ async def test_swept_object_streams(room: int) -> None:
     await sweep(world, name=f"memory object stream({room})")
 
 
+@pytest.mark.bridgeio_promise(2)
 async def test_swept_ticks() -> None:
     """A cancelled wait for a tick leaves no timer, and the ticks go on from there."""
 

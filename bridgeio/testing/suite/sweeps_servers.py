@@ -104,6 +104,7 @@ SERVING: dict[str, Callable[[Client], Any]] = {
 }
 
 
+@pytest.mark.bridgeio_promise(2)
 @pytest.mark.parametrize("name", SERVING)
 async def test_swept_servers(name: str) -> None:
     """A server that is cancelled while it binds, accepts, serves or drains closes all that it has taken."""
@@ -116,6 +117,7 @@ async def test_swept_servers(name: str) -> None:
     await sweep(world, name=name)
 
 
+@pytest.mark.bridgeio_promise(2)
 async def test_a_swept_server_on_a_path(socket_folder: Path) -> None:
     """A UNIX server, too; whenever it ends, its socket file is gone."""
     path = socket_folder / "s"
@@ -134,6 +136,7 @@ async def test_a_swept_server_on_a_path(socket_folder: Path) -> None:
     await sweep(world, name="serve_unix")
 
 
+@pytest.mark.bridgeio_promise(2)
 async def test_a_swept_server_on_a_given_socket() -> None:
     """A socket that was handed in is the server's, or still the caller's; closed by one of them."""
 
@@ -158,6 +161,7 @@ def _bound() -> Iterator[Any]:
         yield sock
 
 
+@pytest.mark.bridgeio_promise(2)
 @pytest.mark.parametrize("ends_by_itself", [True, False])
 async def test_a_swept_drain(ends_by_itself: bool) -> None:
     """``close`` may be given up at any wait: the block's own end completes it, and no connection is left."""
@@ -181,6 +185,7 @@ async def test_a_swept_drain(ends_by_itself: bool) -> None:
     await sweep(world, name="a patient close" if ends_by_itself else "close")
 
 
+@pytest.mark.bridgeio_promise(2)
 async def test_a_swept_wait_for_a_servers_end() -> None:
     """``serve_forever`` and ``closing.wait``: a cancel ends the wait, not the server."""
 

@@ -162,6 +162,7 @@ OPERATIONS: dict[str, Callable[[Books], Awaitable[None]]] = {
 }
 
 
+@pytest.mark.bridgeio_promise(6, 7)
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_swept_tasks(name: str) -> None:
     """Whatever is cancelled when, no child outlives its block, and no cleanup is cut short."""
@@ -184,6 +185,7 @@ def _agree(books: Books) -> None:
     assert books.cleaned == books.began, "a child has begun and has not cleaned up"
 
 
+@pytest.mark.bridgeio_promise(1)
 async def test_a_cancelled_operation_hears_of_it_at_every_wait() -> None:
     """Level-triggered: after a sweep's cancel each further wait raises, and none goes through."""
 
