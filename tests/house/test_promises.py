@@ -41,7 +41,7 @@ def test_promises_are_numbered_and_bugs_are_named_once() -> None:
 
 @pytest.mark.parametrize("test", EVIDENCE, ids=lambda test: f"{test.chapter}-{test.name}")
 def test_what_stands_for_a_promise_says_so_in_a_sentence(test: Evidence) -> None:
-    """The first paragraph of its docstring is what the documentation shows: a sentence, and a test for every backend."""
+    """The first paragraph of its docstring is what the documentation shows: a sentence; and it is for all backends."""
     module = import_module(f"bridgeio.testing.suite.{test.chapter}")
     assert test.sentence.endswith(".")
     assert inspect.getdoc(getattr(module, test.name))

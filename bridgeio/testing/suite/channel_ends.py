@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
+import math
 import warnings
 from collections.abc import Awaitable, Callable
 from functools import partial
-from math import inf
 from typing import Any
 
 import pytest
@@ -184,7 +184,7 @@ async def test_an_end_that_nobody_closed() -> None:
     assert told == []
 
 
-@pytest.mark.parametrize("size", [-1, 1.5, -inf, "1", None])
+@pytest.mark.parametrize("size", [-1, 1.5, -math.inf, "1", None])
 def test_a_size_that_is_none(size: Any) -> None:
     """Sizes that are negative, or neither an int nor infinity, are a ValueError."""
     with pytest.raises(ValueError, match="max_buffer_size"):

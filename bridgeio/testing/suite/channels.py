@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
-from math import inf
 from typing import Any
 
 import pytest
@@ -190,7 +190,7 @@ async def test_a_cancelled_task_neither_sends_nor_receives(name: str) -> None:
         assert send.statistics().current_buffer_used == 1
 
 
-@pytest.mark.parametrize("size", [0, 1, inf])
+@pytest.mark.parametrize("size", [0, 1, math.inf])
 async def test_a_channel_under_constant_cancels(size: float) -> None:
     """Senders and receivers that are cancelled in every turn still move every item, exactly once."""
     send, receive = create_memory_object_stream[tuple[int, int]](size)
@@ -257,7 +257,7 @@ async def test_ten_thousand_items_through_a_channel(size: int) -> None:
 @pytest.mark.parametrize("operation", ["send", "receive"])
 async def test_a_task_whose_channel_never_has_it_wait_gives_way(operation: str) -> None:
     """A loop over sends or receives that can always go on lets a second task and a timer have their turn."""
-    send, receive = create_memory_object_stream[int](inf)
+    send, receive = create_memory_object_stream[int](math.inf)
     enough, done, waits, fired = 100_000, 0, 0, []
 
     async def be_greedy() -> None:

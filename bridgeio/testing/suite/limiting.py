@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, nan
+import math
 from typing import Any
 
 import pytest
@@ -213,13 +213,15 @@ async def test_a_limiter_that_grows_and_shrinks() -> None:
         assert limiter.statistics().tasks_waiting == 3
         limiter.release_on_behalf_of(1)
         assert limiter.statistics().borrowers == (2,)
-        limiter.total_tokens = inf
+        limiter.total_tokens = math.inf
         assert limiter.statistics().tasks_waiting == 0
     assert limiter.statistics().borrowers == (2, 3, 4)
-    assert limiter.available_tokens == inf
+    assert limiter.available_tokens == math.inf
 
 
-@pytest.mark.parametrize(("tokens", "kind"), [(1.5, TypeError), ("1", TypeError), (nan, TypeError), (-1, ValueError)])
+@pytest.mark.parametrize(
+    ("tokens", "kind"), [(1.5, TypeError), ("1", TypeError), (math.nan, TypeError), (-1, ValueError)]
+)
 async def test_what_is_no_number_of_tokens(tokens: Any, kind: type[Exception]) -> None:
     """It is refused where it is given, and what was before stays."""
     with pytest.raises(kind):

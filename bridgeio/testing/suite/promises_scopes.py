@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
-from math import inf, nan
 from typing import Any
 
 import pytest
@@ -253,7 +253,7 @@ async def test_the_effective_deadline() -> None:
     now = bridgeio.current_time()
     assert bridgeio.current_effective_deadline() > now
     with bridgeio.CancelScope(shield=True):
-        assert bridgeio.current_effective_deadline() == inf
+        assert bridgeio.current_effective_deadline() == math.inf
         with bridgeio.move_on_at(now + 100) as outer, bridgeio.move_on_at(now + 200) as inner:
             assert bridgeio.current_effective_deadline() == now + 100
             inner.shield = True
@@ -263,7 +263,7 @@ async def test_the_effective_deadline() -> None:
             outer.cancel()
             assert bridgeio.current_effective_deadline() == now + 50
             inner.shield = False
-            assert bridgeio.current_effective_deadline() == -inf
+            assert bridgeio.current_effective_deadline() == -math.inf
 
 
 @pytest.mark.bridgeio_promise(8)
@@ -303,11 +303,11 @@ async def test_a_deadline_that_is_no_number_is_refused() -> None:
     """NaN is a ValueError at once, before and in the block, and the deadline stays what it was."""
     scope = bridgeio.CancelScope()
     with pytest.raises(ValueError, match="NaN"):
-        scope.deadline = nan
-    assert scope.deadline == inf
+        scope.deadline = math.nan
+    assert scope.deadline == math.inf
     with bridgeio.move_on_after(0.001) as scope:
         with pytest.raises(ValueError, match="NaN"):
-            scope.deadline = nan
+            scope.deadline = math.nan
         await bridgeio.sleep_forever()
     assert scope.cancelled_caught
 

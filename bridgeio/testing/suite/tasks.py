@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from contextvars import ContextVar
-from math import inf
 from typing import Any
 
 import pytest
@@ -273,7 +273,7 @@ async def test_a_deadline_may_be_moved() -> None:
     assert not scope.cancelled_caught
     async with bridgeio.create_task_group() as group:
         with bridgeio.CancelScope() as scope:
-            assert scope.deadline == inf
+            assert scope.deadline == math.inf
 
             async def hurry() -> None:
                 scope.deadline = bridgeio.current_time()
