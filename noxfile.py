@@ -42,7 +42,7 @@ def tests(session: nox.Session) -> None:
 def backends(session: nox.Session) -> None:
     """All backends once more, on every other Python that is there."""
     install(session, "test")
-    run_pytest(session, "tests/conformance", "tests/adapters")
+    run_pytest(session, "tests/conformance", "tests/adapters", "tests/model")
 
 
 @nox.session(python=FIRST_PYTHON)
@@ -118,8 +118,8 @@ def pytest_in(session: nox.Session, world: dict[str, str]) -> list[str]:
     if not world:
         return ["pytest", "tests"]
     if "BRIDGEIO_REACTOR" in world:
-        return ["pytest", "--backend", "twisted", "tests/conformance", "tests/adapters/test_twisted.py"]
-    return ["pytest", "tests/conformance"]
+        return ["pytest", "--backend", "twisted", "tests/conformance", "tests/adapters/test_twisted.py", "tests/model"]
+    return ["pytest", "tests/conformance", "tests/model"]
 
 
 def repeat_in(session: nox.Session, world: dict[str, str], command: list[str]) -> str:

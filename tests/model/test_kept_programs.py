@@ -14,6 +14,8 @@ from modelling.worlds import Bridge, PlainTrio
 KEPT = FOUND | KNOWN
 
 
+@pytest.mark.bridgeio("trio")
+@pytest.mark.usefixtures("backend")  # and by that never in a process that gevent has patched
 @pytest.mark.parametrize("name", KEPT)
 def test_trio_keeps_the_rules(name: str) -> None:
     """What is kept is judged by Trio itself."""
