@@ -13,7 +13,7 @@ from contextvars import copy_context
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, FirstError
 from twisted.python.failure import Failure
 
 from bridgeio.contract import BUDGET, CURRENT, Scope, Task
@@ -207,7 +207,7 @@ class TwistedTask(Task):
         if getattr(waited, "result", None) is failure:
             _hear(waited)
         error: BaseException = failure.value  # type: ignore[assignment]
-        if interrupted and isinstance(error, CancelledError):
+        if interrupted and _is_cancellation(error):
             return self.cancellation()
         return error.with_traceback(failure.tb)
 
@@ -224,6 +224,15 @@ def not_a_task() -> NoBackendError:
 def failure_of(error: BaseException) -> Failure:
     """An error as Twisted passes it on."""
     return Failure(error, type(error), error.__traceback__)  # type: ignore[no-untyped-call]
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    """Whether a Deferred that was cancelled has failed of that. `gatherResults` and Twisted's HTTP client wrap
+    what has ended them."""
+    wrapped: Any = [error.subFailure] if isinstance(error, FirstError) else getattr(error, "reasons", None)
+    if isinstance(wrapped, list):
+        return any(isinstance(failure, Failure) and _is_cancellation(failure.value) for failure in wrapped)  # type: ignore[arg-type]
+    return isinstance(error, CancelledError)
 
 
 def _hear(waited: Deferred[Any]) -> None:

@@ -1,8 +1,8 @@
 """Twisted, run by bridgeio or found running.
 
 A process has one reactor, and a stopped one never runs again. So what is promised inside a running
-application is in `twisted_results` and `twisted_surroundings`, kept in one process for each kind of
-reactor, and what ends a process or a reactor is in `twisted_programs`.
+application is in `twisted_results`, `twisted_surroundings` and `twisted_neighbours`, kept in one process
+for each kind of reactor, and what ends a process or a reactor is in `twisted_programs`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
 
 import bridgeio
+import twisted_neighbours  # noqa: F401 - its promises
 import twisted_programs
 import twisted_promises
 import twisted_results  # noqa: F401 - its promises

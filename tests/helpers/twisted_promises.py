@@ -31,6 +31,7 @@ def promise(function: Promise) -> Promise:
 
 def keep_all(kind: str) -> None:
     """The whole program of one process: prints the traceback of each promise that was not kept."""
+    import_module("twisted_neighbours")
     import_module("twisted_results")
     import_module("twisted_surroundings")
     faulthandler.dump_traceback_later(45, exit=True)
