@@ -13,12 +13,13 @@ pytest.importorskip("gevent", exc_type=ModuleNotFoundError)
 
 import gevent_greenlets
 import gevent_hubs
+import gevent_neighbours
 import gevent_promises
 import gevent_waits
 
 HELPERS = str(Path(gevent_promises.__file__).parent)
 
-ROOMS = [gevent_promises, gevent_greenlets, gevent_waits, gevent_hubs]
+ROOMS = [gevent_promises, gevent_greenlets, gevent_waits, gevent_hubs, gevent_neighbours]
 IMPORT = "import " + ", ".join(room.__name__ for room in ROOMS)
 KEEP = f"import sys; sys.path.append({HELPERS!r}); {IMPORT}; gevent_promises.keep(sys.argv[1])"
 
