@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from types import TracebackType
-from typing import Final, Generic, Literal, TypeVar, final, overload
+from typing import Final, Generic, TypeVar, final, overload
 
 from bridgeio.contract import Host
 from bridgeio.registry import running_host
@@ -57,7 +57,7 @@ class RunvarToken(Generic[T]):
 
     __slots__ = ("_host", "_redeemed", "_value", "_variable")
 
-    def __init__(self, variable: RunVar[T], host: Host, value: T | Literal[_NoValue.NO_VALUE_SET]) -> None:
+    def __init__(self, variable: RunVar[T], host: Host, value: T | _NoValue) -> None:
         self._variable = variable
         self._host = host
         self._value = value
@@ -97,9 +97,9 @@ class RunVar(Generic[T]):
 
     __slots__ = ("__weakref__", "_default", "_name")
 
-    NO_VALUE_SET: Literal[_NoValue.NO_VALUE_SET] = _NOTHING
+    NO_VALUE_SET: _NoValue = _NOTHING
 
-    def __init__(self, name: str, default: T | Literal[_NoValue.NO_VALUE_SET] = _NOTHING) -> None:
+    def __init__(self, name: str, default: T | _NoValue = _NOTHING) -> None:
         self._name = name
         self._default = default
 
@@ -107,13 +107,13 @@ class RunVar(Generic[T]):
     def get(self) -> T: ...
     @overload
     def get(self, default: D) -> T | D: ...
-    def get(self, default: D | Literal[_NoValue.NO_VALUE_SET] = _NOTHING) -> T | D:
+    def get(self, default: D | _NoValue = _NOTHING) -> T | D:
         """The value in this run; else ``default``, else the variable's own default.
 
         :raises LookupError: if there is none of them.
         :raises NoBackendError: outside any framework, as all methods.
         """
-        found: T | D | Literal[_NoValue.NO_VALUE_SET] = running_host().variables.get(self, _NOTHING)
+        found: T | D | _NoValue = running_host().variables.get(self, _NOTHING)
         if found is _NOTHING:
             found = default
         if found is _NOTHING:

@@ -134,7 +134,10 @@ class _WaitingTask(Task):
             setattr(error, _STRUCK_AT, self._natives(self.native))
 
     def has_pending_cancellation(self) -> bool:
-        return super().has_pending_cancellation() or bool(getattr(self.native, "_must_cancel", False))
+        if super().has_pending_cancellation() or getattr(self.native, "_must_cancel", False):
+            return True
+        waited = getattr(self.native, "_fut_waiter", None)
+        return waited is not None and bool(waited.cancelled())
 
     def native_wait(self) -> str | None:
         waited = None if self.native is None else getattr(self.native, "_fut_waiter", None)

@@ -46,6 +46,9 @@ class Wait:
         self.end_soon()
         return True
 
+    def cancelled(self) -> bool:
+        return self._cancelled is not None
+
     def result(self) -> None:
         if self._cancelled is not None:
             error, self._cancelled = self._cancelled, None

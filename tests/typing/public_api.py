@@ -152,7 +152,8 @@ def looking() -> None:
     variable = bridgeio.lowlevel.RunVar[int]("variable")
     assert_type(variable.get(), int)
     assert_type(variable.get("none"), int | str)
-    counter: bridgeio.lowlevel.RunVar[int] = bridgeio.lowlevel.RunVar("counter", 0)
+    counter = bridgeio.lowlevel.RunVar("counter", 0)
+    counter.set(1)
     assert_type(counter.get(), int)
     with variable.set(1) as token:
         variable.reset(token)
