@@ -339,6 +339,29 @@ def test_a_generator_closed_with_its_scope_cleans_up(inside: Callable[[Main], An
     assert log == ["trio"]
 
 
+def test_a_generator_left_to_trio_may_not_wait(inside: Callable[[Main], Any]) -> None:
+    """Trio closes it at the end of the run inside a cancelled scope, and our waits in its ``finally`` say so."""
+    log: list[str] = []
+    kept: list[Any] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 0
+        finally:
+            try:
+                await bridgeio.sleep(0)
+            except trio.Cancelled:
+                log.append("cancelled")
+                raise
+
+    async def main() -> None:
+        kept.append(numbers())
+        assert await anext(kept[0]) == 0
+
+    inside(main)
+    assert log == ["cancelled"]
+
+
 @pytest.mark.parametrize("host", ["asyncio", "uvloop"])
 def test_a_guest_run_and_its_host_each_have_scopes(host: str) -> None:
     """Trio as a guest of a loop on which bridgeio runs: scopes and groups of both worlds at once, in one thread."""
