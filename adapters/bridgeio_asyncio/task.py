@@ -410,7 +410,7 @@ class AdoptedTask(_WaitingTask):
     """A task that somebody else started, and that called bridgeio. asyncio drives it directly, so
     the only way to end its native waits is its own: `Task.cancel`, once, and `Task.uncancel` after."""
 
-    __slots__ = ("_in_doubt", "_owed")
+    __slots__ = ("_gives_way", "_in_doubt", "_owed")
 
     native: asyncio.Task[Any]
 
@@ -419,6 +419,7 @@ class AdoptedTask(_WaitingTask):
         self.coro = native.get_coro()
         self._owed = 0
         self._in_doubt = False
+        self._gives_way = False
 
     def is_ours(self, error: BaseException) -> bool:
         """Nobody has seen what ended its native waits before: if there were cancellations of asyncio's when
@@ -433,6 +434,17 @@ class AdoptedTask(_WaitingTask):
     def cancellation(self) -> BaseException:
         self._in_doubt = self._natives(self.native) > 0
         return super().cancellation()
+
+    @coroutine
+    def give_way(self) -> Generator[Any, Any, None]:
+        """No native wait, though it looks like one from outside; what comes after it may be one."""
+        self._gives_way = True
+        try:
+            yield from super().give_way()
+        finally:
+            self._gives_way = False
+        if self.scope.cancelled and not self.scope.edge:
+            self.interrupt()
 
     def interrupt(self) -> bool:
         self.host.loop.call_soon(self._end_native_wait)
@@ -450,7 +462,9 @@ class AdoptedTask(_WaitingTask):
     def _end_native_wait(self) -> None:
         """One turn later the task is at its next wait. If that is ours, it knows by itself."""
         scope = self.scope
-        if self.abort is None and scope.cancelled and not scope.edge and not self.native.done():
+        if self.abort is not None or self._gives_way or self.native.done():
+            return
+        if scope.cancelled and not scope.edge:
             scope.edge = True
             self._in_doubt = self._natives(self.native) > 0
             self._owed += 1

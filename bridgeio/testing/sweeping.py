@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from types import FrameType
+from inspect import isgenerator
+from types import FrameType, coroutine
 from typing import Any
 
 import bridgeio
@@ -274,8 +275,10 @@ class _Sweeping(Observer):
         return _starved(run, task, waiting) if run.moment is Moment.YIELDING else waiting
 
 
-async def _starved(run: _Run, task: Task, waiting: Any) -> None:
-    await waiting
+@coroutine
+def _starved(run: _Run, task: Task, waiting: Any) -> Generator[Any, Any, None]:
+    """A generator, as adapters' own waits are: they may be resumed by one."""
+    yield from waiting if isgenerator(waiting) else waiting.__await__()
     run.starve(task)
 
 
