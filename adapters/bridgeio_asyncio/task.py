@@ -439,8 +439,9 @@ class AdoptedTask(_WaitingTask):
     def give_way(self) -> Generator[Any, Any, None]:
         """No native wait, though it looks like one from outside; what comes after it may be one."""
         self._gives_way = True
+        others_turn: Any = super().give_way()
         try:
-            yield from super().give_way()
+            yield from others_turn
         finally:
             self._gives_way = False
         if self.scope.cancelled and not self.scope.edge:

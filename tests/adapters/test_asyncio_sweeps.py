@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ SWEEPS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     "Condition": sweeps_locks.test_a_swept_condition,
     "Queue": lambda: sweeps_locks.test_a_swept_get(1),
     "object streams": lambda: sweeps_locks.test_swept_object_streams(0),
-    **{name: (lambda name=name: sweeps_tasks.test_swept_tasks(name)) for name in sweeps_tasks.OPERATIONS},
+    **{name: partial(sweeps_tasks.test_swept_tasks, name) for name in sweeps_tasks.OPERATIONS},
 }
 
 
