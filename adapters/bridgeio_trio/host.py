@@ -52,7 +52,10 @@ class TrioHost(Host, trio.abc.Instrument):
         self.thread = get_ident()
         super().__init__()
         trio.lowlevel.add_instrument(self)
-        spawn_system_task(self._keep_alarms, name="bridgeio timers")
+        try:
+            spawn_system_task(self._keep_alarms, name="bridgeio timers")
+        except RuntimeError:  # at its end Trio closes generators, in a scope where nothing can wait any more
+            self._open = False
 
     def now(self) -> float:
         """By the run's clock, which may be a mock."""

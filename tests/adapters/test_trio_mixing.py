@@ -319,8 +319,7 @@ def test_a_sequencer_orders_ours(inside: Callable[[Main], Any]) -> None:
 
 
 def test_a_generator_closed_with_its_scope_cleans_up(inside: Callable[[Main], Any]) -> None:
-    """Closed early by who uses it, its ``finally`` waits in bridgeio. (What is left to Trio to close must not
-    wait, by Trio's rule.)"""
+    """Closed early by who uses it, its ``finally`` waits in bridgeio."""
     log: list[str] = []
 
     async def numbers() -> AsyncIterator[int]:
@@ -339,8 +338,10 @@ def test_a_generator_closed_with_its_scope_cleans_up(inside: Callable[[Main], An
     assert log == ["trio"]
 
 
-def test_a_generator_left_to_trio_may_not_wait(inside: Callable[[Main], Any]) -> None:
-    """Trio closes it at the end of the run inside a cancelled scope, and our waits in its ``finally`` say so."""
+@pytest.mark.parametrize(("run", "expected"), [(bridgeio.run, "waited"), (trio.run, "cancelled")])
+def test_a_generator_left_half_way_waits_only_in_a_run_of_ours(run: Any, expected: str) -> None:
+    """`bridgeio.run` closes it in the run. `trio.run` closes it in a cancelled scope, and our waits in its
+    ``finally`` say so, also if they are the first that the run sees of bridgeio."""
     log: list[str] = []
     kept: list[Any] = []
 
@@ -350,6 +351,7 @@ def test_a_generator_left_to_trio_may_not_wait(inside: Callable[[Main], Any]) ->
         finally:
             try:
                 await bridgeio.sleep(0)
+                log.append("waited")
             except trio.Cancelled:
                 log.append("cancelled")
                 raise
@@ -358,8 +360,8 @@ def test_a_generator_left_to_trio_may_not_wait(inside: Callable[[Main], Any]) ->
         kept.append(numbers())
         assert await anext(kept[0]) == 0
 
-    inside(main)
-    assert log == ["cancelled"]
+    run(main, backend="trio") if run is bridgeio.run else run(main)
+    assert log == [expected]
 
 
 @pytest.mark.parametrize("host", ["asyncio", "uvloop"])
