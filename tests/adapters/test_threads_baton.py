@@ -6,11 +6,15 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
 import bridgeio
+from bridgeio.registry import current_task
 from bridgeio_threads.baton import Baton, Gate
+from bridgeio_threads.parking import Parking
+from bridgeio_threads.task import ThreadTask
 from echoing import echo_round
 from on_threads import run
 
@@ -223,6 +227,47 @@ def test_a_deadline_set_before_a_blocking_section_is_met_in_it() -> None:
                 assert expired.wait(20)
 
     run(main)
+
+
+@pytest.mark.parametrize("how", ["without the baton", "with it"])
+def test_without_the_baton_a_wake_up_is_lost(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Why there is no way to do without: an event that is set between a waiter's last look and its sleep wakes nobody.
+
+    The moment is made here, by a thread that sets the event just before the waiter would fall asleep. With
+    the baton, which the waiter still holds then, the same thread's call is made when the waiter does sleep.
+    """
+    event, seen = bridgeio.Event(), list[str]()
+    waiters: list[ThreadTask] = []
+    rest = Parking.rest
+
+    def rest_late(parking: Parking) -> None:
+        if not waiters or waiters[0].parking is not parking:
+            rest(parking)
+            return
+        waiter = waiters.pop()
+        setting = event.set if how == "without the baton" else partial(waiter.host.call_soon_threadsafe, event.set)
+        setter = threading.Thread(target=setting)
+        setter.start()
+        setter.join()
+        if waiter.abort is None:
+            seen.append("woken before it sleeps, and never again")
+        else:
+            rest(parking)
+            seen.append("woken from its sleep")
+
+    async def wait() -> None:
+        task = current_task()
+        assert isinstance(task, ThreadTask)
+        waiters.append(task)
+        await event.wait()
+
+    async def main() -> None:
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(wait)
+
+    monkeypatch.setattr(Parking, "rest", rest_late)
+    run(main)
+    assert seen == ["woken from its sleep" if how == "with it" else "woken before it sleeps, and never again"]
 
 
 def test_no_baton_is_refused() -> None:

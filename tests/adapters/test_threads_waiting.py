@@ -242,7 +242,7 @@ def test_calls_from_other_threads_reach_a_run_that_is_asleep() -> None:
 # Cancelling
 
 
-@pytest.mark.parametrize("wait", ["read", "event", "sleep", "accept", "drain"])
+@pytest.mark.parametrize("wait", ["read", "event", "sleep", "accept", "drain", "lock", "queue", "start"])
 def test_a_cancel_reaches_every_kind_of_wait(wait: str) -> None:
     """A task that polls, waits on a lock, or is somebody else's to wake, ends at once."""
 
@@ -253,12 +253,17 @@ def test_a_cancel_reaches_every_kind_of_wait(wait: str) -> None:
         async with bridgeio.serve(deaf, "127.0.0.1") as server:
             reader, writer = await bridgeio.open_connection("127.0.0.1", server.port)
             writer.write(MEGABYTES * 4)
+            held = bridgeio.Lock()
+            held.acquire_nowait()
             waits: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
                 "read": reader.readline,
                 "event": bridgeio.Event().wait,
                 "sleep": bridgeio.sleep_forever,
                 "accept": server.serve_forever,
                 "drain": writer.drain,
+                "lock": held.acquire,
+                "queue": bridgeio.Queue[int]().get,
+                "start": start_what_never_starts,
             }
             async with bridgeio.create_task_group() as group:
                 group.start_soon(waits[wait])
@@ -268,6 +273,14 @@ def test_a_cancel_reaches_every_kind_of_wait(wait: str) -> None:
             await server.close(grace=0)
 
     run(main)
+
+
+async def start_what_never_starts() -> None:
+    async def child(*, task_status: bridgeio.TaskStatus[None]) -> None:
+        await bridgeio.sleep_forever()
+
+    async with bridgeio.create_task_group() as group:
+        await group.start(child)
 
 
 def test_a_busy_task_is_cancelled_at_its_next_wait() -> None:
