@@ -24,7 +24,8 @@ keeps it, and stops the run for that long: put `bridgeio.lowlevel.blocking_secti
 ``{"baton": False}`` is refused. Scopes, events, writers and timers are plain Python objects that
 rely on atomic steps, and a baton for the core alone would have to be taken and dropped in each of its
 synchronous functions, on every backend's path of a byte. Tried without: two tasks that wait in turns for
-20,000 events stopped for good after some thousand, for a wake-up that fell between two instructions.
+20,000 events stopped for good after some thousand, for a wake-up that fell between two instructions. A
+test shows such a moment (``test_without_the_baton_a_wake_up_is_lost``).
 
 Not promised: awaitables of any framework (a `TypeError` at the ``await``); the end of a blocking
 call of the task's own, which notices a cancellation at its next wait; a fork in the middle of a

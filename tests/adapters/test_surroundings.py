@@ -82,7 +82,8 @@ def on_tornado(main: Callable[[], Any]) -> None:
 
 
 def on_threads(main: Callable[[], Any]) -> None:
-    bridgeio.blocking(main)()
+    call: Any = bridgeio.blocking(main)
+    call()
 
 
 HOSTS: dict[str, Callable[[Callable[[], Any]], Any]] = {
