@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, seed, settings
+from hypothesis import Phase, given, reject, seed, settings
 
 from modelling.checking import check
 from modelling.generating import programs
 from modelling.programs import Program
+from modelling.semantics import TooManyStatesError, UndefinedInTrioError
 from modelling.state import Rules
 from modelling.worlds import Bridge, PlainTrio, World
 
@@ -58,6 +59,9 @@ def judge(world: World, rules: Rules, where: str, test: str) -> None:
     repeat = f'BRIDGEIO_MODEL_SEED={SEED} BRIDGEIO_MODEL_EXAMPLES={EXAMPLES} pytest "{test}"'
 
     def keeps_the_rules(program: Program) -> None:
-        check(program, world, rules, where, repeat)
+        try:
+            check(program, world, rules, where, repeat)
+        except (TooManyStatesError, UndefinedInTrioError):
+            reject()
 
     on_random_programs(keeps_the_rules)

@@ -36,7 +36,7 @@ from modelling.programs import (
 __all__ = ["programs"]
 
 EVENTS = ("e1", "e2")
-LOCKS = ("l1", "s1")
+LOCKS = ("l1", "s1", "n1")
 CHANNELS = ("c1",)
 SIZE = 16  # steps of a program
 DEPTH = 5

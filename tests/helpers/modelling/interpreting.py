@@ -29,7 +29,6 @@ from modelling.programs import (
     every_op,
 )
 from modelling.semantics import Outcome
-from modelling.waiting import capacity_of
 from modelling.worlds import World
 
 __all__ = ["StepError", "outcome_in"]
@@ -233,6 +232,6 @@ class _Run:
             case SetEvent() | WaitEvent():
                 self.events.setdefault(op.event, world.new_event())
             case Hold() if op.lock not in self.locks:
-                self.locks[op.lock] = world.new_lock(capacity_of(op.lock))
+                self.locks[op.lock] = world.new_lock(op.lock[0])
             case Send() | Receive() if op.channel not in self.channels:
                 self.channels[op.channel] = world.new_channel()

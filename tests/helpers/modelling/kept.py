@@ -209,6 +209,11 @@ KNOWN = {
     "a semaphore has room for two": _tasks(
         (Hold("s1", (Sleep(3.0),)),), (Hold("s1", (Sleep(2.0),)),), (Sleep(1.0), Hold("s1", (Sleep(1.0),)))
     ),
+    "a limiter's token that was granted is not lost by a cancel": _tasks(
+        (Hold("n1", (Sleep(2.0),)), Cancel("s1")),
+        (Sleep(1.0), Within("s1", (Hold("n1", (Checkpoint(),)),))),
+        (Sleep(2.0), Hold("n1", (Sleep(1.0),))),
+    ),
     "an item that was handed over is not lost by a cancel": _tasks(
         (Within("s1", (Receive("c1"), Sleep(1.0))), Sleep(1.0)), (Sleep(1.0), Send("c1", "i1"), Cancel("s1"))
     ),

@@ -151,7 +151,7 @@ class CatchFailures(Op):
 
 @dataclass(frozen=True)
 class Hold(Op):
-    """``async with`` a lock, or a semaphore: those whose name begins with "s" have a value of 2."""
+    """``async with`` a lock ("l1"), a semaphore of two ("s1"), or a limiter of one ("n1")."""
 
     lock: str
     body: Body

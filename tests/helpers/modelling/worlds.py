@@ -43,7 +43,7 @@ class World(Protocol):
     def scope_of(self, group: Any) -> Any: ...
     def entered_group(self, group: Any) -> Any: ...
     def new_event(self) -> Any: ...
-    def new_lock(self, capacity: int) -> Any: ...
+    def new_lock(self, kind: str) -> Any: ...
     def new_channel(self) -> Any: ...
 
 
@@ -60,6 +60,14 @@ def _trio_in_the_same_order() -> Iterator[None]:
 
 
 hypothesis.register_random(trio_run._r)
+
+
+_LOCKS: dict[str, Callable[[Any], Any]] = {
+    "l": lambda library: library.Lock(),
+    "s": lambda library: library.Semaphore(2),
+    "n": lambda library: library.CapacityLimiter(1),
+}
+"""By the first letter of their names; both libraries call them the same."""
 
 
 class Bridge:
@@ -92,8 +100,8 @@ class Bridge:
     def entered_group(self, group: Any) -> Any:
         return group
 
-    def new_lock(self, capacity: int) -> Any:
-        return bridgeio.Lock() if capacity == 1 else bridgeio.Semaphore(capacity)
+    def new_lock(self, kind: str) -> Any:
+        return _LOCKS[kind](bridgeio)
 
     def new_channel(self) -> Any:
         return bridgeio.create_memory_object_stream[str](1)
@@ -132,8 +140,8 @@ class PlainTrio:
     def entered_group(self, group: Any) -> Any:
         return group.entered()
 
-    def new_lock(self, capacity: int) -> Any:
-        return trio.Lock() if capacity == 1 else trio.Semaphore(capacity)
+    def new_lock(self, kind: str) -> Any:
+        return _LOCKS[kind](trio)
 
     def new_channel(self) -> Any:
         return trio.open_memory_channel[str](1)
