@@ -175,7 +175,7 @@ class TaskGroup:
         return child
 
     async def _run_child(self, coro: Coroutine[Any, Any, Any], scope: Scope, start: _Start | None) -> None:
-        task = scope.task
+        task: Any = scope.task  # a Task: the tree knows less of it than a group does
         assert task is not None
         try:
             await coro
