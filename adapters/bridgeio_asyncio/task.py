@@ -465,6 +465,9 @@ class AdoptedTask(_WaitingTask):
         scope = self.scope
         if self.abort is not None or self._gives_way or self.native.done():
             return
+        if getattr(self.native, "_fut_waiter", None) is self._wait:  # woken out of ours, and not gone on yet
+            self.interrupt()
+            return
         if scope.cancelled and not scope.edge:
             scope.edge = True
             self._in_doubt = self._natives(self.native) > 0

@@ -59,3 +59,20 @@ async def test_giving_way_is_no_native_wait() -> None:
         return [*seen, scope.cancelled_caught, task.cancelling()]
 
     assert await asyncio.get_running_loop().create_task(native()) == [False, 0, True, 0]
+
+
+async def test_a_wait_that_is_over_is_no_native_wait() -> None:
+    """A native task whose group ended in the turn of its cancel has left its wait, and is not told by asyncio's."""
+
+    async def nothing() -> None: ...
+
+    async def native() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(nothing)
+            group.cancel_scope.cancel()
+        await asyncio.sleep(0)  # nothing comes late
+        return task.cancelling()
+
+    assert await asyncio.get_running_loop().create_task(native()) == 0
