@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Cancellable", "Scope", "cancel", "move", "redeliver", "refresh"]
+__all__ = ["Cancellable", "Scope", "cancel", "move", "redeliver", "refresh", "why"]
 
 
 class Cancellable(Protocol):
@@ -31,9 +31,10 @@ class Scope:
 
     :ivar cancelled: rule 1's bit.
     :ivar edge: whether the task has heard of it (rule 3).
+    :ivar reason: why it was cancelled, for those who debug.
     """
 
-    __slots__ = ("__weakref__", "called", "cancelled", "children", "edge", "parent", "shielded", "task")
+    __slots__ = ("__weakref__", "called", "cancelled", "children", "edge", "parent", "reason", "shielded", "task")
 
     def __init__(self, parent: Scope | None = None) -> None:
         self.task: Cancellable | None = None
@@ -43,6 +44,7 @@ class Scope:
         self.called = False
         self.cancelled = False
         self.edge = False
+        self.reason: str | None = None
         if parent is not None:
             self.link(parent)
 
@@ -64,6 +66,14 @@ def cancel(top: Scope) -> None:
     else:
         top.called = True
         refresh(top)
+
+
+def why(scope: Scope) -> tuple[str, ...]:
+    """The reason of the cancel that reaches this scope from nearest, as an exception's arguments."""
+    node: Scope | None = scope
+    while node is not None and not node.called:
+        node = None if node.shielded else node.parent
+    return () if node is None or node.reason is None else (node.reason,)
 
 
 def refresh(top: Scope) -> None:

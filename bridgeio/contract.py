@@ -27,7 +27,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from bridgeio.cancellation import Scope, cancel
+from bridgeio.cancellation import Scope, cancel, why
 from bridgeio.errors import AdapterError
 from bridgeio.limits import BUDGET
 from bridgeio.lookups import AddressInfo, getaddrinfo, look_up_in_thread
@@ -61,6 +61,7 @@ __all__ = [
     "families",
     "get_current",
     "never",
+    "why",
 ]
 
 CONTRACT = (1, 0)
@@ -293,6 +294,11 @@ class Host(ABC):
         where ``guarded``. Nothing else of the host may run meanwhile."""
         return function(*args)
 
+    def admits(self, thread: int) -> bool:
+        """Whether code in this thread that is no task of this host's may touch it now: a callback of the
+        host's, and not just any thread. The default admits all, and is as safe as its callers."""
+        return True
+
     def tasks_known(self) -> Iterable[Task]:
         """Tasks that live, from which the others can be found in the cancellation tree; the default knows
         only `mains`. May be called at any moment, by any thread, and has to copy in one step what changes."""
@@ -421,7 +427,7 @@ class Task(Observed):
         """A new exception of the host's cancelled class; from now on the task has heard of it."""
         self.failing = False
         self.scope.edge = True
-        error: BaseException = self.host.cancelled_class()
+        error: BaseException = self.host.cancelled_class(*why(self.scope))
         return error
 
     def raise_kept(self) -> Any:

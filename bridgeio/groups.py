@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, overload
 
 from bridgeio.cancellation import Scope, move, refresh
-from bridgeio.registry import current_task
+from bridgeio.registry import check_thread, current_task
 from bridgeio.scopes import CancelScope
 from bridgeio.waiters import spend
 
@@ -109,6 +109,8 @@ class TaskGroup:
         :raises RuntimeError: if the group is not open.
         """
         self._check_open()
+        assert self._host_task is not None
+        check_thread(self._host_task.host, "TaskGroup.start_soon()")
         label = name_of(function, name)
         if self._native is not None:
             self._native.start_soon(function, args, label)
@@ -203,7 +205,7 @@ class TaskGroup:
             return
         self._errors.append(error)
         if not self.cancel_scope.cancel_called:
-            self.cancel_scope.cancel()
+            self.cancel_scope.cancel(f"a task of the group failed with {type(error).__name__}")
 
     def _child_was_cancelled(self, by_a_scope: bool, start: _Start | None) -> None:
         if start is not None and not start.has_moved:
@@ -218,7 +220,7 @@ class TaskGroup:
     def _cancel_and_stay(self) -> bool:
         """The abort of the group's own wait: children hear of it, and are waited for all the same."""
         if not self.cancel_scope.cancel_called:
-            self.cancel_scope.cancel()
+            self.cancel_scope.cancel_here("the task that waits for the group was cancelled")
         return False
 
     async def _join(self, error: BaseException | None) -> bool:
@@ -230,7 +232,7 @@ class TaskGroup:
                 self._errors.append(error)
             self._has_cancelled = self._has_cancelled or task.is_ours(error)
             if not scope.cancel_called:
-                scope.cancel()
+                scope.cancel(f"the block of the group ended with {type(error).__name__}")
         if not self._children:
             await spend(task)  # or groups without children, one after the other, would let nobody else run
         while self._children:

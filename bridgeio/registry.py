@@ -31,6 +31,7 @@ __all__ = [
     "adapter",
     "available_backends",
     "backend",
+    "check_thread",
     "current_backend",
     "current_host",
     "current_task",
@@ -89,6 +90,21 @@ def running_host() -> Host:
     if around is None:
         raise _no_backend()
     return around.current_host()
+
+
+def check_thread(host: Host, what: str) -> None:
+    """For synchronous calls that change what tasks of a run wait for. A task costs two comparisons.
+
+    :raises RuntimeError: if the caller is in another thread than the run, which nothing could make safe.
+    """
+    task = get_current()
+    if task is not None and task.host is host and task.thread == get_ident():
+        return
+    if not host.admits(get_ident()):
+        raise RuntimeError(
+            f"{what} was called in another thread than that of its run ({host.backend}): "
+            "a thread has to hand such a call over to the run"
+        )
 
 
 def current_backend() -> str:

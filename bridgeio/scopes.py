@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from bridgeio.cancellation import Scope, redeliver, refresh
-from bridgeio.registry import current_host, current_task
+from bridgeio.registry import check_thread, current_host, current_task
 
 if TYPE_CHECKING:
     from bridgeio.contract import Host, NativeScope, Task
@@ -64,8 +64,14 @@ class CancelScope(Scope):
 
         Returns at once; the tasks concerned hear of it at their waits. Only from the run's thread.
 
-        :param reason: for those who debug; Trio shows it, other backends do not.
+        :param reason: for those who debug: the text of the exception that ends waits, where it is the nearest
+            cancel. (On Trio from version 0.31 on, in Trio's own words.)
         """
+        self._check_thread()
+        self.cancel_here(reason)
+
+    def cancel_here(self, reason: str | None) -> None:
+        """`cancel` for the core's own callbacks, such as an ``abort``, in which no task counts as running."""
         self._by_hand = self._by_hand or not self.cancel_called
         if self._native is not None:
             self._native.cancel(reason)
@@ -73,6 +79,7 @@ class CancelScope(Scope):
             redeliver(self)
         else:
             self.called = True
+            self.reason = reason
             refresh(self)
 
     @property
@@ -88,6 +95,7 @@ class CancelScope(Scope):
     @deadline.setter
     def deadline(self, when: float) -> None:
         _check_number(when)
+        self._check_thread()
         self._deadline = when
         if self._native is not None:
             self._native.deadline = when
@@ -101,6 +109,7 @@ class CancelScope(Scope):
 
     @shield.setter
     def shield(self, value: bool) -> None:
+        self._check_thread()
         self.shielded = value
         if self._native is not None:
             self._native.shield = value
@@ -150,12 +159,16 @@ class CancelScope(Scope):
         native.deadline = self._deadline
         native.shield = self.shielded
         if self.called:
-            native.cancel(None)
+            native.cancel(self.reason)
 
     def settle(self) -> None:
         """Takes over what became of the native scope, which is left by now."""
         assert self._native is not None
         self.cancelled_caught = self._native.cancelled_caught
+
+    def _check_thread(self) -> None:
+        if self._host is not None and (self.parent is not None or self._native is not None):  # else nobody is inside
+            check_thread(self._host, "a method of a CancelScope")
 
     def _enter_tree(self, task: Task, host: Host) -> None:
         parent = task.scope
@@ -234,7 +247,7 @@ class CancelScope(Scope):
         self._native = native
         native.__enter__()
         if self.called:
-            native.cancel(None)
+            native.cancel(self.reason)
 
     def _leave_native(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -259,6 +272,7 @@ class CancelScope(Scope):
     def _expire(self) -> None:
         self._timer = None
         self.called = True
+        self.reason = "a deadline has passed"
         refresh(self)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from bridgeio.contract import Task
 from bridgeio.errors import NoBackendError, SharedBetweenRunsError
-from bridgeio.registry import current_task
+from bridgeio.registry import check_thread, current_task
 
 __all__ = ["Line", "StayingWaiter", "Waiter", "begin", "spend"]
 
@@ -149,15 +149,19 @@ class Line(Generic[T]):
 
     def check_caller(self) -> None:
         """The same for calls that cannot wait, and may be made outside any task: such a callback is believed
-        to belong to the run.
+        to belong to the run, if it is made in its thread.
 
         :raises SharedBetweenRunsError: if the calling task is of another run than those who stand here.
+        :raises RuntimeError: if the caller is no task, and in another thread.
         """
-        if self._waiters:
-            try:
-                task = current_task()
-            except NoBackendError:
-                return
+        first = self.first()
+        if first is None:
+            return
+        try:
+            task = current_task()
+        except NoBackendError:
+            check_thread(first.task.host, f"what wakes tasks at {self.what}")
+        else:
             self.check_run(task)
 
 

@@ -43,6 +43,10 @@ class AsyncioHost(Host):
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> object:
         return self.loop.call_soon_threadsafe(callback)
 
+    def admits(self, thread: int) -> bool:
+        """The loop itself is asked where the threads differ: it may run in another one than before."""
+        return thread == self.thread or asyncio._get_running_loop() is self.loop
+
     def watch(
         self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None
     ) -> Handle:

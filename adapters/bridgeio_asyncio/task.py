@@ -13,7 +13,7 @@ from inspect import CORO_CREATED, getcoroutinestate
 from types import coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bridgeio.contract import BUDGET, CURRENT, Scope, Task
+from bridgeio.contract import BUDGET, CURRENT, Scope, Task, why
 from bridgeio.unpatched import get_ident
 from bridgeio_asyncio.wait import Wait
 
@@ -157,7 +157,7 @@ class _WaitingTask(Task):
         self.scope.edge = True
         if self.native is not None:
             self._heard_at = self.native.cancelling()
-        return ScopeCancelled()
+        return ScopeCancelled(*why(self.scope))
 
     def is_ours(self, error: BaseException) -> bool:
         """Code that waits natively may raise a fresh error for the one it was given (Condition.wait

@@ -90,6 +90,9 @@ class GeventHost(Host):
         except (AttributeError, TypeError, ValueError) as error:  # each loop says it in its own way
             raise RuntimeError("the hub was destroyed") from error
 
+    def admits(self, thread: int) -> bool:
+        return thread == self.thread
+
     def watch(
         self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None
     ) -> Handle:

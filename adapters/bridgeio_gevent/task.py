@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import gevent
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from bridgeio.contract import BUDGET, CURRENT, Scope, Task, cancel
+from bridgeio.contract import BUDGET, CURRENT, Scope, Task, cancel, why
 
 if TYPE_CHECKING:
     from bridgeio_gevent.host import GeventHost
@@ -143,7 +143,7 @@ class GeventTask(Task):
     def cancellation(self) -> BaseException:
         self.failing = False
         self.scope.edge = True
-        return Cancelled()
+        return Cancelled(*why(self.scope))
 
     def is_ours(self, error: BaseException) -> bool:
         return isinstance(error, Cancelled)

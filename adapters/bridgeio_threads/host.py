@@ -78,6 +78,10 @@ class ThreadsHost(Host):
         self.baton.call_soon(partial(self.call_here, callback))
         return None
 
+    def admits(self, thread: int) -> bool:
+        """Only who holds the baton: a task, also where its context does not tell, or who calls for the host."""
+        return thread == self._calling or any(task.thread == thread for task in list(self.tasks))
+
     def watch(
         self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None
     ) -> Handle:

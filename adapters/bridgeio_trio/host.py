@@ -73,6 +73,9 @@ class TrioHost(Host, trio.abc.Instrument):
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> object:
         return self._call_soon(self._call, callback)
 
+    def admits(self, thread: int) -> bool:
+        return thread == self.thread
+
     def watch(
         self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None
     ) -> Handle:

@@ -80,6 +80,9 @@ class TwistedHost(Host):
             raise RuntimeError("this run on Twisted has ended")
         self.reactor.callFromThread(self._call, callback)
 
+    def admits(self, thread: int) -> bool:
+        return thread == self.thread
+
     def watch(
         self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None
     ) -> Handle:
