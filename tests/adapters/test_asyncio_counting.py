@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import bridgeio
+from bridgeio.testing.resources import until
 from loops import turns
 
 Inside = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
@@ -316,6 +317,61 @@ def test_a_native_cancel_that_was_kept_survives_the_scope_that_is_left(inside: I
         scope.cancel()
         await turns(5)
         event.set()
+        task.cancel()
+        await asyncio.wait([task], timeout=20)
+        assert task.cancelled()
+
+    inside(main)
+
+
+def test_a_fresh_error_in_place_of_the_scopes_is_the_scopes(world: str) -> None:
+    """A library that raises an error of its own making for the one it got (before Python 3.12 `Condition.wait`
+    does) hides nothing, in a task where a native cancel was swallowed before."""
+    caught: list[bool] = []
+
+    async def wait_badly() -> None:
+        cancelled = False
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            cancelled = True
+        if cancelled:
+            raise asyncio.CancelledError
+
+    async def child() -> None:
+        await swallow_a_cancel()
+        with bridgeio.move_on_after(0.001) as scope:
+            await wait_badly()
+        caught.append(scope.cancelled_caught)
+
+    bridgeio.run(child, backend=world)
+    assert caught == [True]
+
+
+@both_sleeps
+def test_a_native_cancel_in_a_shielded_goodbye_is_not_the_scopes(inside: Inside, sleep: Sleep) -> None:
+    """A scope was cancelled, its cleanup has had a scope of its own, and then comes asyncio's cancel: the outer
+    scope does not take that for one of those."""
+
+    async def victim(scope: bridgeio.CancelScope, in_goodbye: list[bool]) -> None:
+        with scope:
+            try:
+                await sleep(3600)
+            finally:
+                with bridgeio.move_on_after(0.001, shield=True):
+                    await sleep(3600)
+                with bridgeio.CancelScope(shield=True):
+                    in_goodbye.append(True)
+                    await sleep(3600)
+        await sleep(3600)
+
+    async def main() -> None:
+        scope, in_goodbye = bridgeio.CancelScope(), list[bool]()
+        task = asyncio.create_task(victim(scope, in_goodbye))
+        await turns()
+        scope.cancel()
+        await until(lambda: in_goodbye)
+        await turns()
         task.cancel()
         await asyncio.wait([task], timeout=20)
         assert task.cancelled()
