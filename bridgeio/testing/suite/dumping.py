@@ -95,6 +95,16 @@ async def test_events_and_times_are_named() -> None:
         assert line_of("subject")
 
 
+async def test_locks_and_queues_are_named() -> None:
+    """A wait for a lock names who holds it; a wait for a queue says for what of it."""
+    lock, queue = bridgeio.Lock(), bridgeio.Queue[int]()
+    me = bridgeio.get_current_task().name
+    async with lock, doing(f"waiting for a Lock held by {me}", lock.acquire):
+        assert line_of("subject")
+    async with doing("waiting for an item of a Queue", queue.get):
+        assert line_of("subject")
+
+
 async def test_a_group_names_its_children() -> None:
     """A task at the end of its group's block says for whom it waits; the children stand below it."""
 
