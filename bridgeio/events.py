@@ -20,7 +20,7 @@ class Event:
     """A flag that tasks can wait for. May be made outside any run.
 
     ``set()`` may be called by any task of the run, and by callbacks in its thread; once set, an
-    event stays set. From another thread it is not safe.
+    event stays set. From another thread that is a RuntimeError while tasks wait, and nothing happens.
     """
 
     def __init__(self) -> None:

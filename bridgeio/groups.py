@@ -106,7 +106,7 @@ class TaskGroup:
 
         :param name: for log messages; by default where the function was defined.
         :raises TypeError: if calling the function does not give a coroutine.
-        :raises RuntimeError: if the group is not open.
+        :raises RuntimeError: if the group is not open, or the caller is in another thread than the run.
         """
         self._check_open()
         assert self._host_task is not None

@@ -62,7 +62,9 @@ class CancelScope(Scope):
     def cancel(self, reason: str | None = None) -> None:
         """Cancels the block. A second call tells a task that swallowed the first once more.
 
-        Returns at once; the tasks concerned hear of it at their waits. Only from the run's thread.
+        Returns at once; the tasks concerned hear of it at their waits.
+
+        :raises RuntimeError: in another thread than the run's, while the scope is entered.
 
         :param reason: for those who debug: the text of the exception that ends waits, where it is the nearest
             cancel. (On Trio from version 0.31 on, in Trio's own words.)
