@@ -30,8 +30,8 @@ from bridgeio.testing.suite.quiet import *  # noqa: F403
 from bridgeio.testing.suite.running import *  # noqa: F403
 from bridgeio.testing.suite.scopes import *  # noqa: F403
 from bridgeio.testing.suite.serving import *  # noqa: F403
-from bridgeio.testing.suite.streams import *  # noqa: F403
 from bridgeio.testing.suite.strangers import *  # noqa: F403
+from bridgeio.testing.suite.streams import *  # noqa: F403
 from bridgeio.testing.suite.stress import *  # noqa: F403
 from bridgeio.testing.suite.sweeps import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_locks import *  # noqa: F403
