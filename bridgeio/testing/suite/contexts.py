@@ -61,7 +61,7 @@ async def test_a_task_started_from_a_context() -> None:
     context = contextvars.Context()
     context.run(_NAME.set, "from the context")
     async with bridgeio.create_task_group() as group:
-        context.run(partial(group.start_soon, _tell, seen))
+        context.run(lambda: group.start_soon(_tell, seen))
     assert seen == ["from the context"]
     assert context[_NAME] == "from the context"
 
