@@ -239,7 +239,7 @@ def spawn_returns_a_whole_greenlet() -> None:
     assert not failing.successful()
 
     quick = [bridgeio_gevent.spawn(sleep, 0.001 * number) for number in (3, 1, 2)]
-    values: list[float] = [one.value for one in gevent.iwait(quick)]
+    values: list[Any] = [one.value for one in gevent.iwait(quick)]
     assert sorted(values) == [0.001, 0.002, 0.003]
     group = gevent.pool.Group([slow, bridgeio_gevent.spawn(sleep, 60)])
     group.kill(timeout=10)
