@@ -161,7 +161,7 @@ class _Run:
         """An error here is the library's: it would be lost in the stack of whoever wakes the task."""
         self.met = True
         try:
-            self.scope.cancel("a sweep")
+            self.scope.cancel_here("a sweep")  # on threads whoever wakes the task may be no task of the run
         except BaseException as error:
             self.error = error
 

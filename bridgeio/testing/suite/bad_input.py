@@ -52,7 +52,7 @@ def test_a_backend_that_is_not_installed(backend: str, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(importlib.util, "find_spec", without)
     with pytest.raises(bridgeio.BackendNotInstalledError, match="pip install") as caught:
-        registry.backend.__wrapped__(backend)  # not the one that was loaded before
+        registry._loaded.__wrapped__(backend)  # not the one that was loaded before
     assert described.install in str(caught.value)
     assert isinstance(caught.value, ImportError)
     assert backend in bridgeio.known_backends()
