@@ -138,8 +138,14 @@ def run_pytest(session: nox.Session, *paths: str) -> None:
     arguments = session.posargs or present(session, *paths)
     if not arguments:
         session.skip(f"none of {', '.join(paths)} is there yet")
-    if not passes(session, "pytest", *arguments):
+    if not passes(session, "pytest", *side_by_side(session), *arguments):
         session.error(f"to repeat this run: {repeat_command(session, *arguments)}")
+
+
+def side_by_side(session: nox.Session) -> list[str]:
+    """A worker for each core: most tests wait for something. A file stays with one worker, and what a user
+    asks for, or the few tests of the core, are not worth the start of workers."""
+    return [] if session.posargs or session.name == "core_only" else ["--numprocesses=auto", "--dist=loadfile"]
 
 
 def passes(session: nox.Session, *command: str, env: dict[str, str] | None = None) -> bool:

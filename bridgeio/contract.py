@@ -84,6 +84,12 @@ class Capabilities:
     """bridgeio's functions work when called directly in a task that the framework itself started."""
     native_cancel: bool = True
     """The framework's own way to cancel a task passes through our waits as what it is."""
+    orderly_exit: bool = True
+    """KeyboardInterrupt and SystemExit come out of the run from wherever they are raised, after all cleanup."""
+    async_generators: bool = True
+    """Async generators that are left half-way clean up inside their run, and may wait while they do."""
+    freed_at_once: bool = True
+    """A task that has ended, and a group's failure, are freed at once: no work for the garbage collector."""
     parallel_runs: bool = True
     """Two threads may be inside `bridgeio.run` on this backend at once."""
     cancel_name_resolution: bool = True

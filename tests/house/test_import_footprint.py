@@ -24,6 +24,7 @@ ALLOWED = {
     "enum",
     "errno",
     "functools",
+    "gc",
     "heapq",
     "importlib.util",
     "inspect",

@@ -46,6 +46,7 @@ class Ending:
             self.seen.append((bridgeio.current_backend(), current_host(), _NAME.get()))
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 async def test_exhausted() -> None:
     """A generator that is used up cleans up in the task, and in the context, of who used it."""
     ending = Ending()
@@ -54,6 +55,7 @@ async def test_exhausted() -> None:
     assert ending.seen == [(bridgeio.current_backend(), current_host(), "user")]
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 async def test_closed_early() -> None:
     """``aclosing`` and ``aclose`` end a generator in the middle: its cleanup is over when they return."""
     ending = Ending()
@@ -68,6 +70,7 @@ async def test_closed_early() -> None:
     assert ending.seen == [(bridgeio.current_backend(), current_host(), "user")] * 2
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 async def test_never_begun() -> None:
     """One that was made and not begun has nothing to clean up, and says nothing."""
     ending = Ending()
@@ -77,6 +80,7 @@ async def test_never_begun() -> None:
     assert ending.began == 0
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 async def test_broken_out_of() -> None:
     """A loop that is left early leaves its generator to the collector: its cleanup runs in this run, once."""
     ending = Ending()
@@ -87,6 +91,7 @@ async def test_broken_out_of() -> None:
     assert [seen[:2] for seen in ending.seen] == [(bridgeio.current_backend(), current_host())]
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 async def test_left_by_a_task_that_has_ended() -> None:
     """The generator outlives the task that began it, and its cleanup is in a task all the same."""
     ending = Ending()
@@ -103,6 +108,7 @@ async def test_left_by_a_task_that_has_ended() -> None:
     assert {seen[:2] for seen in ending.seen} == {(bridgeio.current_backend(), current_host())}
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 async def test_in_a_cycle() -> None:
     """One that only the collector's search for cycles finds, perhaps in the midst of another task's step."""
     ending = Ending()
@@ -119,6 +125,7 @@ async def test_in_a_cycle() -> None:
     assert ending.began == 1
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 async def test_left_in_a_cancelled_scope() -> None:
     """A cancel raises inside the generator, which cleans up behind a shield before the scope is left."""
     ending = Ending()
@@ -130,6 +137,7 @@ async def test_left_in_a_cancelled_scope() -> None:
     assert len(ending.seen) == 1
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 async def test_cleanup_with_a_stream() -> None:
     """Cleanup may say good-bye over a connection, also when the collector has found the generator."""
 
@@ -158,6 +166,7 @@ def _run(backend: str, backend_options: dict[str, Any], function: Callable[..., 
     return bridgeio.run(function, *args, backend=backend, backend_options=backend_options)
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 def test_pending_at_the_end(backend: str, backend_options: dict[str, Any]) -> None:
     """What is still referred to when the main function returns is closed before ``run`` does, waits included."""
     ending, kept, hosts = Ending(), list[Numbers](), list[object]()
@@ -172,6 +181,7 @@ def test_pending_at_the_end(backend: str, backend_options: dict[str, Any]) -> No
     assert [seen[:2] for seen in ending.seen] == [(backend, hosts[0])] * 3
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 def test_one_inside_another(backend: str, backend_options: dict[str, Any]) -> None:
     """At the end of a run a generator may close another one in its cleanup, in whichever order they are found."""
     inner, outer, kept = Ending(), Ending(), list[Numbers]()
@@ -191,6 +201,7 @@ def test_one_inside_another(backend: str, backend_options: dict[str, Any]) -> No
     assert (inner.began, outer.began) == (5, 5)
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 def test_a_way_out_of_cleanup(backend: str, backend_options: dict[str, Any]) -> None:
     """SystemExit out of cleanup, at the end of a run or when the collector has found the generator, ends a program."""
     ending = Ending()
@@ -222,6 +233,7 @@ def test_a_way_out_of_cleanup(backend: str, backend_options: dict[str, Any]) -> 
     assert len(ending.seen) == 1
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 def test_collected_at_the_end(backend: str, backend_options: dict[str, Any]) -> None:
     """What was dropped in the last step of the main function is closed before ``run`` returns."""
     ending = Ending()
@@ -236,6 +248,7 @@ def test_collected_at_the_end(backend: str, backend_options: dict[str, Any]) -> 
     assert [seen[0] for seen in ending.seen] == [backend]
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 def test_left_by_a_failure(backend: str, backend_options: dict[str, Any]) -> None:
     """A failure, or a way out, that leaves a generator behind lets it clean up, too, before it comes out of ``run``."""
     for error in (KeyError("mine"), SystemExit(3)):
@@ -251,6 +264,7 @@ def test_left_by_a_failure(backend: str, backend_options: dict[str, Any]) -> Non
         assert [seen[0] for seen in ending.seen] == [backend]
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 def test_a_failing_cleanup(backend: str, backend_options: dict[str, Any]) -> None:
     """One generator's failing cleanup does not keep another from its own, nor the run from its end."""
     ending, kept = Ending(), list[Any]()
@@ -271,6 +285,7 @@ def test_a_failing_cleanup(backend: str, backend_options: dict[str, Any]) -> Non
     assert [seen[0] for seen in ending.seen] == [backend]
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 def test_after_its_run(backend: str, backend_options: dict[str, Any]) -> None:
     """A generator of a run that has ended is closed, and no business of the next run's."""
     ending, kept = Ending(), list[Numbers]()
@@ -287,6 +302,7 @@ def test_after_its_run(backend: str, backend_options: dict[str, Any]) -> None:
     assert len(ending.seen) == 1
 
 
+@pytest.mark.bridgeio_needs("async_generators")
 def test_collected_by_another_thread(backend: str, backend_options: dict[str, Any]) -> None:
     """The last reference may be dropped in a thread that runs no loop: the cleanup is the run's."""
     from bridgeio.unpatched import original

@@ -175,12 +175,14 @@ WAYS: dict[str, tuple[Way, list[str]]] = {
 
 @both_kinds
 @pytest.mark.parametrize("where", WAYS)
+@pytest.mark.bridgeio_needs("orderly_exit")
 def test_the_way_out(backend: str, backend_options: dict[str, Any], where: str, kind: type[BaseException]) -> None:
     """KeyboardInterrupt and SystemExit, raised anywhere, come out of ``run`` after all cleanup, as what they are."""
     way, expected = WAYS[where]
     assert sorted(_left(backend, backend_options, way, kind(3))) == expected
 
 
+@pytest.mark.bridgeio_needs("orderly_exit")
 def test_children_end_before_their_group(backend: str, backend_options: dict[str, Any]) -> None:
     """On the way out the order is kept: the inner group's children, who is around them, the outermost."""
     cleaned = _left(backend, backend_options, _from_a_nested_group, KeyboardInterrupt())
@@ -188,6 +190,7 @@ def test_children_end_before_their_group(backend: str, backend_options: dict[str
     assert cleaned[-1] == "outermost"
 
 
+@pytest.mark.bridgeio_needs("orderly_exit")
 def test_a_caught_one_ends_nothing(backend: str, backend_options: dict[str, Any]) -> None:
     """Who catches SystemExit in the group that it came out of goes on, waits and groups included."""
 
@@ -205,6 +208,7 @@ def test_a_caught_one_ends_nothing(backend: str, backend_options: dict[str, Any]
     assert bridgeio.run(main, backend=backend, backend_options=backend_options) == "went on"
 
 
+@pytest.mark.bridgeio_needs("orderly_exit")
 async def test_a_group_wraps_it() -> None:
     """Inside a run it is in the group's BaseExceptionGroup, as every failure; ``except Exception`` does not meet it."""
     seen: list[str] = []
@@ -307,6 +311,7 @@ IN_ORDER = ["cleaned child", "cleaned main"]
 
 
 @pytest.mark.parametrize("what", AWAY)
+@pytest.mark.bridgeio_needs("orderly_exit")
 def test_ctrl_c_while_main_waits(backend: str, backend_options: dict[str, Any], what: str) -> None:
     """SIGINT in any wait, or between two, is KeyboardInterrupt out of ``run`` after cleanup; again in the next run."""
     with program(_PROGRAM + f"caught({what})\ncaught({what})", backend, **backend_options) as running:
@@ -315,6 +320,7 @@ def test_ctrl_c_while_main_waits(backend: str, backend_options: dict[str, Any], 
     assert said == ["ready", *IN_ORDER, "interrupted True"] * 2
 
 
+@pytest.mark.bridgeio_needs("orderly_exit")
 def test_ctrl_c_while_main_is_busy(backend: str, backend_options: dict[str, Any]) -> None:
     """A main function that is in its own code hears of SIGINT by its next wait at the latest, and cleans up."""
     with program(_PROGRAM + "caught(in_own_code)\ncaught(in_own_code)", backend, **backend_options) as running:
@@ -323,6 +329,7 @@ def test_ctrl_c_while_main_is_busy(backend: str, backend_options: dict[str, Any]
     assert said == [*IN_ORDER, "interrupted True"] * 2
 
 
+@pytest.mark.bridgeio_needs("orderly_exit")
 def test_a_second_ctrl_c_ends_a_main_that_never_waits(backend: str, backend_options: dict[str, Any]) -> None:
     """It needs no wait, and ends the run; main's own cleanup may be cut short by it, children still end."""
     with program(_PROGRAM + "caught(without_end)\ncaught(without_end)", backend, **backend_options) as running:
@@ -331,6 +338,7 @@ def test_a_second_ctrl_c_ends_a_main_that_never_waits(backend: str, backend_opti
     assert [line for line in said if line != "cleaned main"] == ["cleaned child", "interrupted True"] * 2
 
 
+@pytest.mark.bridgeio_needs("orderly_exit")
 def test_the_exit_status_after_ctrl_c(backend: str, backend_options: dict[str, Any]) -> None:
     """A program that catches nothing ends as Python ends one: killed by SIGINT, its last word KeyboardInterrupt."""
     with program(_PROGRAM + "run(asleep)", backend, **backend_options) as running:
@@ -341,6 +349,7 @@ def test_the_exit_status_after_ctrl_c(backend: str, backend_options: dict[str, A
     assert complaint.splitlines()[-1] == "KeyboardInterrupt"
 
 
+@pytest.mark.bridgeio_needs("orderly_exit")
 def test_the_exit_status_of_sys_exit(backend: str, backend_options: dict[str, Any]) -> None:
     """``sys.exit(3)`` in a child task ends the program with status 3, and without a word."""
     leave = "async def leave():\n    sys.exit(3)\n\nasync def leaving():\n    await leave()\n\nrun(leaving)"

@@ -176,6 +176,7 @@ async def test_every_failure_keeps_its_traceback() -> None:
 
 @pytest.mark.bridgeio_promise(6)
 @pytest.mark.parametrize("where", ["child", "block"])
+@pytest.mark.bridgeio_needs("freed_at_once")
 async def test_a_group_that_failed_leaves_no_circles(where: str) -> None:
     """Errors, and what the tasks of a failed group held, are freed at once: nothing waits for the collector."""
     refs: list[weakref.ref[Any]] = []
@@ -210,6 +211,7 @@ async def test_a_group_that_failed_leaves_no_circles(where: str) -> None:
 
 
 @pytest.mark.bridgeio_promise(6)
+@pytest.mark.bridgeio_needs("freed_at_once")
 async def test_a_group_that_was_cancelled_leaves_no_circles() -> None:
     """The same where nothing failed: a scope, a deadline, a child and a ``start`` that end by a cancel."""
     refs: list[weakref.ref[Any]] = []

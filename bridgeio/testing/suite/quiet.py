@@ -28,7 +28,7 @@ A_WHILE = 0.03  # seconds; whoever looks again at each turn of the loop does so 
 # The cancel and the test's own sleep and release are in these, so that nothing has to be subtracted.
 STEPS = 6
 DISPATCHES = 1
-CALLS = 150
+CALLS = 200  # curio, whose tasks are woken by an attendant, takes 151; the others half of that
 
 
 @dataclass(slots=True)
@@ -91,7 +91,6 @@ async def test_counting_counts() -> None:
 
 
 @pytest.mark.bridgeio_promise(1)
-@pytest.mark.bridgeio_promise(1)
 async def test_a_shielded_child_is_left_alone() -> None:
     """A group that was cancelled waits for a shielded child, and asks for nothing meanwhile."""
     shielded, release = bridgeio.Event(), bridgeio.Event()
@@ -109,7 +108,6 @@ async def test_a_shielded_child_is_left_alone() -> None:
         release.set()
 
 
-@pytest.mark.bridgeio_promise(1)
 @pytest.mark.bridgeio_promise(1)
 async def test_a_group_in_its_own_wait_is_left_alone() -> None:
     """The task that waits for the children of its cancelled group is cancelled once, and waits on."""
@@ -136,7 +134,6 @@ async def test_a_group_in_its_own_wait_is_left_alone() -> None:
 
 
 @pytest.mark.bridgeio_promise(1)
-@pytest.mark.bridgeio_promise(1)
 async def test_a_child_that_refuses_is_told_once() -> None:
     """One that swallows its cancel and waits on, behind a shield, hears of it once, however long it takes."""
     waiting, release = bridgeio.Event(), bridgeio.Event()
@@ -155,9 +152,11 @@ async def test_a_child_that_refuses_is_told_once() -> None:
     async with bridgeio.create_task_group() as group:
         group.start_soon(child)
         await waiting.wait()
-        with bridgeio.CancelScope(shield=True):
-            await _is_quiet(group.cancel_scope.cancel)
-        release.set()
+        try:
+            with bridgeio.CancelScope(shield=True):
+                await _is_quiet(group.cancel_scope.cancel)
+        finally:
+            release.set()
     assert heard == 1
 
 
@@ -186,7 +185,6 @@ async def test_a_starting_child_that_cleans_up_is_left_alone() -> None:
 
 @pytest.mark.bridgeio_promise(3)
 @pytest.mark.bridgeio_needs("native_await", "native_await_cancelled", "native_await_cancelled_once")
-@pytest.mark.bridgeio_promise(3)
 async def test_a_child_that_refuses_natively_is_told_once(backend: str) -> None:
     """One that swallows its cancel in a wait of the framework's own, and waits there again, hears of it once;
     an explicit second ``cancel`` tells it again."""

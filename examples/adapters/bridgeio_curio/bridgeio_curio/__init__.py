@@ -71,9 +71,15 @@ ADAPTER = Adapter(
     probes=(Probe(60, in_curio),),
     capabilities=Capabilities(
         native_tasks=False,
+        orderly_exit=False,
+        async_generators=False,
+        freed_at_once=False,
         reasons={
+            "orderly_exit": "what is raised in a callback ends curio's kernel at once, and cleanup finds no loop",
+            "freed_at_once": "a curio task refers to the error that ended it, whose traceback refers to the task",
+            "async_generators": "curio finalises only those that the program wraps in curio.meta.finalize",
             "native_tasks": "curio tells nobody but an awaiting task which task is running; "
-            "await bridgeio_curio.enter(function) in a task of curio's"
+            "await bridgeio_curio.enter(function) in a task of curio's",
         },
     ),
 )

@@ -16,6 +16,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
+from threading import get_ident
 from time import monotonic
 from typing import Any
 
@@ -52,7 +53,11 @@ class CurioHost(Host):
         self._alarms_changed = SchedBarrier()
         self._generators: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         self._open = True
+        self._thread = get_ident()
         super().__init__()
+
+    def admits(self, thread: int) -> bool:
+        return thread == self._thread
 
     async def start(self) -> None:
         """curio takes its hooks for asynchronous generators back by itself when the kernel leaves."""
