@@ -14,7 +14,7 @@ from bridgeio.registry import backend as load_backend
 from bridgeio.registry import current_host, current_task
 from bridgeio.scopes import CancelScope
 from bridgeio.server import Handler, Server, serve, serve_unix
-from bridgeio.signals import signals_call
+from bridgeio.signals import signals_call, signals_wake
 from bridgeio.streams import flush_lingering
 
 __all__ = ["run", "run_server", "serve_until_signal"]
@@ -56,7 +56,7 @@ def run(
         task.host.mains.add(task)
         try:
             task.coro = coro = as_coroutine(async_fn, *args)
-            with oversight.around_tasks(task.host):
+            with signals_wake(task.host), oversight.around_tasks(task.host):
                 result: T = await coro
             return result
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextvars import copy_context
@@ -17,9 +16,8 @@ from greenlet import getcurrent, greenlet
 
 from bridgeio.contract import CURRENT, Backend, Main, Scope
 from bridgeio.errors import BackendBusyError, NoBackendError
-from bridgeio.unpatched import original
 from bridgeio_gevent import in_gevent
-from bridgeio_gevent.host import GeventHost, host_of
+from bridgeio_gevent.host import host_of
 from bridgeio_gevent.task import GeventTask, TaskGreenlet, carried_by, carry_nothing, drive, steps
 
 __all__ = ["GeventBackend", "spawn_greenlet"]
@@ -84,7 +82,7 @@ class _Run:
         self.host.runs += 1
         try:
             task.carry_in(inside)
-            with _signals_wake(self.host), _ctrl_c_ends(task, inside):
+            with _ctrl_c_ends(task, inside):
                 return drive(task, self._whole(task, main))
         finally:
             self.host.runs -= 1
@@ -126,29 +124,6 @@ def spawn_greenlet(async_fn: Callable[..., Coroutine[Any, Any, Any]], args: tupl
 
 
 @contextlib.contextmanager
-def _signals_wake(host: GeventHost) -> Iterator[None]:
-    """Has each signal wake the hub, so that Python gets to run its handler.
-
-    Without this libev notices a signal only if that interrupts its poll: one that comes just before,
-    or that the system gives to another thread, would be handled at the next event.
-    """
-    ours, pythons = os.pipe()
-    os.set_blocking(ours, False)
-    os.set_blocking(pythons, False)
-    watch = host.watch(ours, lambda: os.read(ours, 4096))
-    is_set = False
-    try:
-        is_set = _set_wakeup(pythons)
-        yield
-    finally:
-        if is_set:
-            signal.set_wakeup_fd(-1)
-        watch.cancel()
-        for fd in (ours, pythons):
-            original("os", "close")(fd)  # the patched one waits for the hub, which may be gone
-
-
-@contextlib.contextmanager
 def _ctrl_c_ends(task: GeventTask, inside: greenlet) -> Iterator[None]:
     """Has the first Ctrl-C throw KeyboardInterrupt into a run in the main greenlet, where it waits.
 
@@ -177,17 +152,6 @@ def _ctrl_c_ends(task: GeventTask, inside: greenlet) -> Iterator[None]:
     finally:
         if is_set and signal.getsignal(signal.SIGINT) is on_signal:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _set_wakeup(fd: int) -> bool:
-    """Not in another thread than the main one, and not if somebody has done so."""
-    try:
-        before = signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
-    except ValueError:
-        return False
-    if before != -1:
-        signal.set_wakeup_fd(before)
-    return before == -1
 
 
 def _take_no_options() -> None:

@@ -9,7 +9,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -25,9 +24,13 @@ pytestmark = pytest.mark.bridgeio
 LIMIT = 0.05  # seconds; nothing here asks how long it took
 
 ASLEEP = """
-    async def main():
+    async def say_so():
         print("ready", flush=True)
-        await bridgeio.sleep_forever()
+
+    async def main():
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(say_so)  # runs once main has gone to sleep
+            await bridgeio.sleep_forever()
 
     bridgeio.run(main, backend=BACKEND, backend_options=OPTIONS)
 """
@@ -162,33 +165,11 @@ def _see_asleep(source: str, backend: str, options: dict[str, Any]) -> None:
         assert running.stdout is not None
         assert running.stderr is not None
         assert running.stdout.readline() == "ready\n"
+        running.send_signal(signal.SIGUSR1)
         line = ""
-        with _signalled_again_and_again(running):
-            while not (line.startswith("  main: ") and "sleeping for ever" in line):
-                line = running.stderr.readline()
-                assert line, f"the program has ended with {running.wait()}"
-
-
-@contextmanager
-def _signalled_again_and_again(running: Popen[str]) -> Iterator[None]:
-    """One that comes just before the program falls asleep is noticed only when something wakes it: Python's
-    handlers run between two steps of the main thread. And it may be seen before it fell asleep."""
-    pause, enough, ended = original("time", "sleep"), list[bool](), original("_thread", "allocate_lock")()
-
-    def signal_it() -> None:
-        while not enough:
-            running.send_signal(signal.SIGUSR1)
-            pause(0.1)
-        ended.release()
-
-    ended.acquire()
-    original("_thread", "start_new_thread")(signal_it, ())
-    try:
-        yield
-    finally:
-        enough.append(True)
-        with ended:  # before the program is reaped, and its number another's
-            pass
+        while not (line.startswith("  main: ") and "sleeping for ever" in line):
+            line = running.stderr.readline()
+            assert line, f"the program has ended with {running.wait()}"
 
 
 def test_the_handler_is_restored(

@@ -7,11 +7,13 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import closing
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import pytest
 
 import bridgeio
+from bridgeio.registry import current_host
 from bridgeio.testing.peers import Peer, RawListener, peer_stream, raw_socket
 from bridgeio.testing.programs import program, run_program
 from bridgeio.testing.resources import until
@@ -195,7 +197,7 @@ def test_run_server_drains_at_a_signal(backend: str, backend_options: dict[str, 
             running.send_signal(number)
             assert client.recv(100) == b"bye\n"
             assert client.recv(100) == b""
-        printed, complaint = running.communicate(timeout=20)
+        printed, complaint = running.ended()
         assert (running.returncode, printed) == (0, "ended\n"), complaint
 
 
@@ -210,8 +212,34 @@ def test_a_second_signal_ends_run_server_at_once(backend: str, backend_options: 
             assert client.recv(100) == b"bye\n"
             running.send_signal(signal.SIGTERM)
             assert client.recv(100) == b""
-        printed, complaint = running.communicate(timeout=20)
+        printed, complaint = running.ended()
         assert (running.returncode, printed) == (0, "ended\n"), complaint
+
+
+def test_a_signal_wakes_a_sleeping_run(backend: str, backend_options: dict[str, Any]) -> None:
+    """Python's handler runs at once, also for a signal that interrupts nothing: one that another thread was given."""
+    pause = original("time", "sleep")
+
+    def send() -> None:
+        pause(0.05)  # so that the run has gone to sleep; a signal before that is no question
+        signal.pthread_kill(original("_thread", "get_ident")(), signal.SIGUSR2)
+
+    async def main() -> None:
+        handled, host = bridgeio.Event(), current_host()
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            host.call_soon_threadsafe(handled.set)
+
+        signal.signal(signal.SIGUSR2, on_signal)
+        original("_thread", "start_new_thread")(send, ())
+        await handled.wait()
+
+    before = signal.getsignal(signal.SIGUSR2)
+    try:
+        bridgeio.run(main, backend=backend, backend_options=backend_options)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_a_process_ends_by_itself(backend: str, backend_options: dict[str, Any]) -> None:
