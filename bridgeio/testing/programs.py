@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,11 +12,13 @@ from textwrap import dedent
 
 __all__ = ["Program", "program", "run_program"]
 
-PATIENCE = 20.0  # seconds for a whole program
+TURN = 0.1  # seconds
+PATIENCE = 200  # turns for a whole program: counted, because a machine may stand still for longer than a program runs
 
 # A program patches itself if the session was asked to; what it finds on its path is what the session found.
 PRELUDE = """
-import sys
+import faulthandler, sys
+faulthandler.enable()
 sys.path[:] = {path!r}
 from bridgeio.testing.choosing import patch_if_asked
 patch_if_asked()
@@ -23,7 +26,23 @@ import bridgeio
 BACKEND, OPTIONS = {backend!r}, {options!r}
 """
 
-Program = subprocess.Popen[str]
+
+class Program(subprocess.Popen[str]):
+    """A Python program in a process of its own, whose words are text."""
+
+    def ended(self) -> tuple[str, str]:
+        """Waits until it has ended by itself: what it has printed since, and what it complained about.
+
+        :raises AssertionError: if it does not end; with the stacks of its threads, if it has said ``faulthandler``.
+        """
+        for _ in range(PATIENCE):
+            try:
+                return self.communicate(timeout=TURN)
+            except subprocess.TimeoutExpired:
+                continue
+        self.send_signal(signal.SIGABRT)
+        printed, complaint = self.communicate()
+        raise AssertionError(f"the program does not end; so far:\n{printed}\n{complaint}")
 
 
 @contextmanager
@@ -33,7 +52,7 @@ def program(source: str, backend: str, **options: object) -> Iterator[Program]:
     :param options: what `bridgeio.run` is to be told beside the backend.
     """
     code = PRELUDE.format(path=sys.path, backend=backend, options=options) + dedent(source)
-    with subprocess.Popen(
+    with Program(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -53,12 +72,7 @@ def run_program(source: str, backend: str, **options: object) -> str:
     :raises AssertionError: if it fails, with what it complained about; or if it does not end.
     """
     with program(source, backend, **options) as running:
-        try:
-            printed, complaint = running.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            printed, complaint = running.communicate()
-            raise AssertionError(f"the program does not end; so far:\n{printed}\n{complaint}") from None
+        printed, complaint = running.ended()
     if running.returncode:
         raise AssertionError(f"the program ended with {running.returncode}:\n{printed}\n{complaint}")
     return printed

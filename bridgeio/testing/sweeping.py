@@ -35,7 +35,7 @@ Operation = Callable[[], Coroutine[Any, Any, object]]
 World = Callable[[], AbstractAsyncContextManager[Operation]]
 
 MOST_WAITS = 200  # of one operation; beyond that it is taken for one that never ends
-PATIENCE = 5.0  # seconds for one run
+PATIENCE = 30.0  # seconds for one run; a machine may stand still for longer than it takes
 LEFTOVERS_GO = 5.0  # seconds in which what a run has left behind goes away, or counts as left behind for good
 
 logger = logging.getLogger("bridgeio.testing")

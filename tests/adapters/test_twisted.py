@@ -36,6 +36,7 @@ import twisted_results  # noqa: F401 - its promises
 import twisted_surroundings  # noqa: F401 - its promises
 from bridgeio.errors import BackendBusyError
 from bridgeio.registry import current_host, current_task
+from bridgeio.testing.programs import Program
 from bridgeio_twisted import as_deferred
 from echoing import ask, echo_round
 from twisted_promises import installed, turn
@@ -356,8 +357,8 @@ def test_what_ends_a_program_comes_out_of_a_callback() -> None:
 
 
 @contextmanager
-def started(program: str, kind: str) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
+def started(program: str, kind: str) -> Iterator[Program]:
+    with Program(
         command("twisted_programs.start", program, kind), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
@@ -375,7 +376,7 @@ def test_a_server_is_drained_by_a_signal(kind: str, number: signal.Signals) -> N
         port = int(process.stdout.readline())
         assert bridgeio.run(ask, port, b"hello") == b"hello"
         process.send_signal(number)
-        said, complaints = process.communicate(timeout=20)
+        said, complaints = process.ended()
     assert (said, complaints, process.returncode) == ("drained\n", "", 0)
 
 
@@ -386,7 +387,7 @@ def test_an_interrupt_wakes_a_sleeping_reactor(kind: str) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGINT)
-        said, complaints = process.communicate(timeout=20)
+        said, complaints = process.ended()
     assert (said, complaints) == ("cleaned up\ninterrupted True\n", "")
 
 

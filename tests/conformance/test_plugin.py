@@ -240,7 +240,7 @@ def test_what_a_test_leaves_behind_fails_it(session: pytest.Pytester, what: str)
     session.makeconftest(
         """
         import bridgeio.testing.resources
-        bridgeio.testing.resources.PATIENCE = 0.1
+        bridgeio.testing.resources.PATIENCE = 5
         """
     )
     leave = {

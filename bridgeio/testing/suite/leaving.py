@@ -343,7 +343,7 @@ def test_the_exit_status_after_ctrl_c(backend: str, backend_options: dict[str, A
     """A program that catches nothing ends as Python ends one: killed by SIGINT, its last word KeyboardInterrupt."""
     with program(_PROGRAM + "run(asleep)", backend, **backend_options) as running:
         _interrupt(running)
-        said, complaint = running.communicate(timeout=20)
+        said, complaint = running.ended()
     assert running.returncode == -signal.SIGINT
     assert said.splitlines() == IN_ORDER
     assert complaint.splitlines()[-1] == "KeyboardInterrupt"
@@ -354,7 +354,7 @@ def test_the_exit_status_of_sys_exit(backend: str, backend_options: dict[str, An
     """``sys.exit(3)`` in a child task ends the program with status 3, and without a word."""
     leave = "async def leave():\n    sys.exit(3)\n\nasync def leaving():\n    await leave()\n\nrun(leaving)"
     with program(_PROGRAM + leave, backend, **backend_options) as running:
-        said, complaint = running.communicate(timeout=20)
+        said, complaint = running.ended()
     assert (running.returncode, said.splitlines(), complaint) == (3, IN_ORDER, "")
 
 
@@ -364,14 +364,14 @@ def _interrupt(running: Program) -> list[str]:
     said: list[str] = []
     while said[-1:] != ["ready"]:
         line = running.stdout.readline()
-        assert line, running.communicate(timeout=20)
+        assert line, running.ended()
         said.append(line.strip())
     running.send_signal(signal.SIGINT)
     return said
 
 
 def _words_of(running: Program) -> list[str]:
-    said, complaint = running.communicate(timeout=20)
+    said, complaint = running.ended()
     assert complaint == ""
     return said.splitlines()
 
