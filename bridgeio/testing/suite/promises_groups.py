@@ -216,20 +216,23 @@ async def test_a_group_that_was_cancelled_leaves_no_circles() -> None:
     """The same where nothing failed: a scope, a deadline, a child and a ``start`` that end by a cancel."""
     refs: list[weakref.ref[Any]] = []
 
-    async def wait(*, task_status: bridgeio.TaskStatus[Any] = bridgeio.TASK_STATUS_IGNORED) -> None:
+    async def wait(
+        scope: bridgeio.CancelScope, *, task_status: bridgeio.TaskStatus[Any] = bridgeio.TASK_STATUS_IGNORED
+    ) -> None:
         mine = OneError("never raised")  # in the frame, and nowhere else
         refs.append(weakref.ref(mine))
+        scope.deadline = bridgeio.current_time()
         await bridgeio.sleep_forever()
 
     with _without_collector():
-        with bridgeio.move_on_after(0.001):
-            await wait()
-        with bridgeio.move_on_after(0.001):
+        with bridgeio.CancelScope() as scope:
+            await wait(scope)
+        with bridgeio.CancelScope() as scope:
             async with bridgeio.create_task_group() as group:
-                group.start_soon(wait)
-        with bridgeio.move_on_after(0.001):
+                group.start_soon(wait, scope)
+        with bridgeio.CancelScope() as scope:
             async with bridgeio.create_task_group() as group:
-                await group.start(wait)
+                await group.start(wait, scope)
         await until(lambda: not any(ref() for ref in refs))
     assert len(refs) == 3
 
