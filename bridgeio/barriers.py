@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import TracebackType
 
+from bridgeio.checkpoints import begin, spend
 from bridgeio.errors import BrokenBarrierError
-from bridgeio.waiters import Line, begin, spend
+from bridgeio.waiters import Line
 
 __all__ = ["Barrier", "BarrierStatistics"]
 

@@ -8,9 +8,10 @@ from math import inf
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from bridgeio.checkpoints import begin, spend
 from bridgeio.errors import BrokenResourceError, ClosedResourceError, EndOfStream, WouldBlock
 from bridgeio.handover import Deal, Handover
-from bridgeio.waiters import Line, begin, spend
+from bridgeio.waiters import Line
 
 __all__ = [
     "MemoryObjectReceiveStream",

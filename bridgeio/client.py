@@ -9,12 +9,12 @@ from itertools import zip_longest
 from math import inf
 from typing import Any
 
+from bridgeio.checkpoints import begin
 from bridgeio.contract import AddressInfo, Task
 from bridgeio.errors import ConnectError, describe, show_address
 from bridgeio.limits import HAPPY_EYEBALLS_DELAY, LIMIT
 from bridgeio.poller import WRITE
 from bridgeio.reader import Reader
-from bridgeio.registry import current_task
 from bridgeio.resolver import Resolver, resolve
 from bridgeio.scopes import sleep
 from bridgeio.sockets import SocketSource, connect_error, new_socket
@@ -51,9 +51,7 @@ async def open_connection(
     :raises ValueError: for a port above 65535 or below 0.
     :raises ConnectError: if no address answers, with each one's error in ``.errors``.
     """
-    task = current_task()
-    if task.scope.cancelled:
-        await task.checkpoint_if_cancelled()
+    task = await begin()
     addresses = interleave(await resolve(host, port, resolver=resolver))
     local = [] if local_addr is None else await resolve(*local_addr, resolver=resolver)
     race = _Race(task, addresses, local, happy_eyeballs_delay)
@@ -71,9 +69,7 @@ async def open_unix_connection(path: str | bytes | os.PathLike[Any], *, limit: i
     :param limit: bytes that ``readuntil`` may buffer.
     :raises OSError: `FileNotFoundError`, `ConnectionRefusedError` and others, as ``connect`` does.
     """
-    task = current_task()
-    if task.scope.cancelled:
-        await task.checkpoint_if_cancelled()
+    task = await begin()
     address = os.fspath(path)
     sock = new_socket(socket.AF_UNIX)
     try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bridgeio.waiters import Line, begin, spend
+from bridgeio.checkpoints import begin, spend
+from bridgeio.waiters import Line
 
 __all__ = ["Event", "EventStatistics"]
 

@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, overload
 
 from bridgeio.cancellation import Scope, move, refresh
+from bridgeio.checkpoints import begin, spend
 from bridgeio.registry import check_thread, current_task
 from bridgeio.scopes import CancelScope
-from bridgeio.waiters import spend
 
 if TYPE_CHECKING:
     from bridgeio.contract import NativeGroup, Task
@@ -66,9 +66,7 @@ class TaskGroup:
         self._has_cancelled = False  # a scope of ours has ended the block or a child
 
     async def __aenter__(self) -> TaskGroup:
-        task = current_task()
-        if task.scope.cancelled:
-            await task.checkpoint_if_cancelled()
+        task = await begin()
         if self._host_task is not None:
             raise RuntimeError("this TaskGroup was entered before; make a new one for each block")
         self._host_task = task
@@ -129,9 +127,7 @@ class TaskGroup:
         label = name_of(function, name)
         if self._native is not None:
             return await self._native.start(function, args, label)
-        task = current_task()
-        if task.scope.cancelled:
-            await task.checkpoint_if_cancelled()
+        task = await begin()
         start = _Start(self, task, label)
         coro = as_coroutine(function, *args, task_status=start)
         start.child = self._spawn(coro, label, start)
@@ -254,10 +250,8 @@ class TaskGroup:
     async def _leave_quietly(self, task: Task, error: BaseException | None) -> bool:
         """No failure: only a cancellation may be on its way, from inside the block or out of it."""
         absorbed = self.cancel_scope.__exit__(type(error) if error else None, error, None)
-        if error is None and task.scope.cancelled:
-            await task.checkpoint_if_cancelled()
-        if error is None and task.kept:  # it came while the children were waited for
-            await task.raise_kept()
+        if error is None:
+            await task.checkpoint_if_cancelled()  # natively, too: that came while the children were waited for
         return absorbed
 
 
@@ -312,9 +306,7 @@ class _Start:
                 self.error = None
         if self.has_started and not self.was_cancelled:
             return self._value
-        await self._caller.checkpoint_if_cancelled()
-        if self._caller.kept:  # the caller was cancelled natively, and so the child was
-            await self._caller.raise_kept()
+        await self._caller.checkpoint_if_cancelled()  # natively, too: the caller was, and so was the child
         raise RuntimeError(f"{self._name} ended without calling task_status.started()")
 
     def doing(self, abort: object) -> str:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
+from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Task, TaskInfo
 from bridgeio.errors import WouldBlock
 from bridgeio.registry import current_task
-from bridgeio.waiters import Line, StayingWaiter, begin, spend
+from bridgeio.waiters import Line, StayingWaiter
 
 __all__ = ["Condition", "ConditionStatistics", "Lock", "LockStatistics"]
 

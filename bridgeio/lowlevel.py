@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
+from bridgeio.checkpoints import begin
 from bridgeio.registry import current_host, current_task
 from bridgeio.runvars import EventLoopToken, RunVar, RunvarToken, current_token
 
@@ -31,10 +32,7 @@ def blocking_section() -> AbstractContextManager[None]:
 
 async def checkpoint() -> None:
     """Raises if the task is cancelled, then gives way to others once."""
-    task = current_task()
-    if task.scope.cancelled or task.kept:
-        await task.checkpoint_if_cancelled()
-    await task.give_way()
+    await (await begin()).give_way()
 
 
 async def checkpoint_if_cancelled() -> None:

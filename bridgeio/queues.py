@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from math import inf
 from typing import Generic, TypeVar
 
+from bridgeio.checkpoints import begin, spend
 from bridgeio.errors import QueueEmpty, QueueFull, QueueShutDown
 from bridgeio.handover import Deal, Handover
-from bridgeio.waiters import Line, begin, spend
+from bridgeio.waiters import Line
 
 __all__ = ["Queue", "QueueStatistics"]
 

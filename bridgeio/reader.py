@@ -10,6 +10,7 @@ from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from bridgeio.buffers import Receive, ReceiveBuffer
+from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Task, get_current
 from bridgeio.errors import BusyError, IncompleteReadError, LimitOverrunError, StreamClosedError, describe, show_address
 from bridgeio.limits import CHUNK_MAX, CHUNK_MIN, LIMIT, RECEIVE_MAX
@@ -193,9 +194,7 @@ class Reader:
         :param buffer: writable and contiguous.
         :returns: how many bytes; 0 at the end of the stream.
         """
-        task = current_task()
-        if task.scope.cancelled or task.kept:
-            await task.checkpoint_if_cancelled()
+        task = await begin()
         if self._reading:
             raise self._busy()
         with memoryview(buffer) as whole, whole.cast("B") as target:
@@ -213,9 +212,7 @@ class Reader:
         """
         if not separator:
             raise ValueError("an empty separator would be found everywhere")
-        task = current_task()
-        if task.scope.cancelled or task.kept:
-            await task.checkpoint_if_cancelled()
+        task = await begin()
         if self._reading:
             raise self._busy()
         buffer = self._buffer
@@ -267,7 +264,7 @@ class Reader:
                 if task.scope.cancelled:
                     await task.checkpoint_if_cancelled()
                 await self._source.wait_readable(task)
-            await self._spend(task)
+            await spend(task)
         finally:
             self._reading = False
         return data
@@ -304,11 +301,6 @@ class Reader:
 
         source.recv = raise_again
         return describe(error, "read from", source.peer)
-
-    async def _spend(self, task: Task) -> None:
-        task.budget -= 1
-        if task.budget <= 0:
-            await task.give_way()
 
     def _check_limit(self, consumed: int, how: str) -> None:
         if consumed > self.limit:

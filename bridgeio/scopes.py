@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from bridgeio.cancellation import Scope, redeliver, refresh
+from bridgeio.checkpoints import begin
 from bridgeio.registry import check_thread, current_host, current_task
 
 if TYPE_CHECKING:
@@ -363,9 +364,7 @@ async def sleep(delay: float) -> None:
 
 async def sleep_until(deadline: float) -> None:
     """Waits until a time on `current_time`'s clock."""
-    task = current_task()
-    if task.scope.cancelled or task.kept:
-        await task.checkpoint_if_cancelled()
+    task = await begin()
     host = task.host
     if deadline <= host.now():
         await task.give_way()

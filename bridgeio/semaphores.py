@@ -13,10 +13,11 @@ from math import isinf
 from types import TracebackType
 from typing import Self
 
+from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Host, Task
 from bridgeio.errors import SharedBetweenRunsError, WouldBlock
 from bridgeio.registry import current_task
-from bridgeio.waiters import Line, Waiter, begin, spend
+from bridgeio.waiters import Line, Waiter
 
 __all__ = ["CapacityLimiter", "CapacityLimiterStatistics", "Semaphore", "SemaphoreStatistics"]
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from bridgeio.contract import Host, Task
+from bridgeio.checkpoints import begin, spend
+from bridgeio.contract import Host
 from bridgeio.errors import show_address
 from bridgeio.events import Event
 from bridgeio.groups import TASK_STATUS_IGNORED, TaskGroup, TaskStatus, create_task_group, name_of
 from bridgeio.limits import GRACE, LIMIT, UNRESPONSIVE_AFTER, WRITE_LIMIT
 from bridgeio.listeners import BACKLOG, QUEUED, Listener, bind_all, bind_unix, take_over
 from bridgeio.reader import Reader
-from bridgeio.registry import current_task
 from bridgeio.resolver import Resolver, resolve
 from bridgeio.scopes import CancelScope, current_time, move_on_after, sleep
 from bridgeio.sockets import SocketSource
@@ -153,9 +153,7 @@ class Server:
         then counts. A handler that calls it is not waited for. A cancel gives up the wait; the
         server goes on closing when somebody else is closing it, too, or its block is left.
         """
-        task = current_task()
-        if task.scope.cancelled:
-            await task.checkpoint_if_cancelled()
+        await begin()
         if self._patience is not None and grace is not None:
             self._patience.deadline = min(self._patience.deadline, current_time() + grace)
         while self._report is None:
@@ -232,22 +230,19 @@ class Server:
     async def _accept(self, listener: Listener, scope: CancelScope) -> None:
         with scope:
             try:
-                await self._accept_all(listener, current_task())
+                await self._accept_all(listener)
             finally:
                 listener.pause()  # a connection that nobody takes would have the poller called all the time
 
-    async def _accept_all(self, listener: Listener, task: Task) -> None:
+    async def _accept_all(self, listener: Listener) -> None:
         while True:
-            if task.scope.cancelled or task.kept:  # also before the first accept: the listener may be closed by then
-                await task.checkpoint_if_cancelled()
+            task = await begin()  # cancelled also before the first accept: the listener may be closed by then
             if self._is_full():
                 listener.pause()
                 await self._connection_ended.wait()
             elif not await self._accept_next(listener):
                 await listener.wait(task)
-            task.budget -= 1
-            if task.budget <= 0:
-                await task.give_way()
+            await spend(task)
 
     async def _accept_next(self, listener: Listener) -> bool:
         try:
@@ -331,10 +326,7 @@ class Serving:
         self._server: Server | None = None
 
     async def __aenter__(self) -> Server:
-        task = current_task()
-        if task.scope.cancelled:
-            await task.checkpoint_if_cancelled()
-        host = task.host
+        host = (await begin()).host
         sockets = await self._bind()
         try:
             await self._group.__aenter__()

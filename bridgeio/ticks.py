@@ -6,9 +6,9 @@ from math import inf
 from typing import TYPE_CHECKING
 from weakref import ref
 
+from bridgeio.checkpoints import begin
 from bridgeio.errors import BusyError
 from bridgeio.scopes import sleep_until
-from bridgeio.waiters import begin
 
 if TYPE_CHECKING:
     from bridgeio.contract import Host

@@ -4,9 +4,7 @@ Rule 1: first come, first served. Who grants takes the waiter out of the line *b
 task; what was granted is the waiter's from then on.
 Rule 2: a cancel takes a waiter out of the line; if he is no longer in it, the cancel has come too late,
 the wait ends with what was granted, and the next wait is cancelled. Nothing granted is ever lost.
-Rule 3: every async function looks whether its task is cancelled before it takes anything (`begin`), and
-gives way to others at most after it (`spend`), shielded.
-Rule 4: a line is in one run at a time. It may be made anywhere, and used in a run after another.
+Rule 3: a line is in one run at a time. It may be made anywhere, and used in a run after another.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from bridgeio.contract import Task
 from bridgeio.errors import NoBackendError, SharedBetweenRunsError
 from bridgeio.registry import check_thread, current_task
 
-__all__ = ["Line", "StayingWaiter", "Waiter", "begin", "spend"]
+__all__ = ["Line", "StayingWaiter", "Waiter"]
 
 T = TypeVar("T")
 
@@ -163,18 +161,3 @@ class Line(Generic[T]):
             check_thread(first.task.host, f"what wakes tasks at {self.what}")
         else:
             self.check_run(task)
-
-
-async def begin() -> Task:
-    """The calling task, which is not cancelled. The first thing that an async function does (rule 3)."""
-    task = current_task()
-    if task.scope.cancelled or task.kept:
-        await task.checkpoint_if_cancelled()
-    return task
-
-
-async def spend(task: Task) -> None:
-    """One operation of the task's budget; the last thing that an async function does, if it did not wait."""
-    task.budget -= 1
-    if task.budget <= 0:
-        await task.give_way()

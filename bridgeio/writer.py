@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from bridgeio.buffers import Bytes, SendBuffer
+from bridgeio.checkpoints import begin
 from bridgeio.contract import Task, get_current
 from bridgeio.errors import StreamClosedError, WriteBufferFullError, describe, show_address
 from bridgeio.limits import HIGH_WATER, LINGER, WRITE_LIMIT
@@ -188,9 +189,7 @@ class Writer:
 
         :raises OSError: if a flush failed and nobody was told yet.
         """
-        task = current_task()
-        if task.scope.cancelled:
-            await task.checkpoint_if_cancelled()
+        task = await begin()
         if self._source.fd >= 0:
             await self._wait_until(task, self._is_closed)
         if self._error is not None and self._pending.size:
