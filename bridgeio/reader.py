@@ -200,7 +200,9 @@ class Reader:
         with memoryview(buffer) as whole, whole.cast("B") as target:
             if not self._buffer.size and len(target):
                 self._buffer.append(await self._receive(task, min(len(target), RECEIVE_MAX)))
-            return self._buffer.take_into(target)
+            filled = self._buffer.take_into(target)
+        await spend(task)
+        return filled
 
     async def discard_until(self, separator: bytes = b"\n") -> int:
         """Skips everything up to and with the separator, however long; how many bytes that were.
@@ -227,6 +229,7 @@ class Reader:
                 raise IncompleteReadError(b"", None)
             buffer.append(data)
         buffer.discard(found + len(separator))
+        await spend(task)
         return skipped + found + len(separator)
 
     def at_eof(self) -> bool:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from bridgeio.buffers import Bytes, SendBuffer
-from bridgeio.checkpoints import begin
+from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Task, get_current
 from bridgeio.errors import StreamClosedError, WriteBufferFullError, describe, show_address
 from bridgeio.limits import HIGH_WATER, LINGER, WRITE_LIMIT
@@ -194,6 +194,7 @@ class Writer:
             await self._wait_until(task, self._is_closed)
         if self._error is not None and self._pending.size:
             raise self._refusal()
+        await spend(task)
 
     async def wait_flushed(self) -> None:
         """`wait_closed` for the end of a run: a failed flush is nobody's any more."""

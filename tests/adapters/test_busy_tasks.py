@@ -17,7 +17,19 @@ import bridgeio
 from bridgeio.testing.peers import peer_stream
 from loops import run_native, turns
 
-BUSY = ["checkpoint", "sleep", "event", "read", "readexactly", "readuntil", "drain"]
+BUSY = [
+    "checkpoint",
+    "sleep",
+    "event",
+    "group",
+    "read",
+    "readexactly",
+    "readinto",
+    "readuntil",
+    "discard",
+    "drain",
+    "end",
+]
 MANY = 50_000  # bytes to be read one by one; nobody here gets to their end
 
 Operation = Callable[[], Coroutine[Any, Any, object]]
@@ -28,16 +40,27 @@ async def operation(kind: str) -> AsyncIterator[Operation]:
     """One that need not wait, however often it is called."""
     event = bridgeio.Event()
     event.set()
-    async with peer_stream() as (reader, writer, peer):
+
+    async def group() -> None:
+        async with bridgeio.create_task_group():
+            pass
+
+    async with peer_stream() as (reader, writer, peer), peer_stream() as (_, closed, _):
+        closed.close()
+        await closed.wait_closed()
         await peer.send_all(b"\n" * MANY)
         operations: dict[str, Operation] = {
             "checkpoint": bridgeio.lowlevel.checkpoint,
             "sleep": lambda: bridgeio.sleep(0),
             "event": event.wait,
+            "group": group,
             "read": lambda: reader.read(1),
             "readexactly": lambda: reader.readexactly(1),
+            "readinto": lambda: reader.readinto(bytearray(1)),
             "readuntil": reader.readuntil,
+            "discard": reader.discard_until,
             "drain": writer.drain,
+            "end": closed.wait_closed,
         }
         yield operations[kind]
 

@@ -6,6 +6,10 @@ still work to do.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+
 import pytest
 
 import bridgeio
@@ -14,6 +18,8 @@ from bridgeio.testing.peers import Flood, Peer, peer_stream, peers_of
 from bridgeio.testing.resources import until
 
 pytestmark = pytest.mark.bridgeio
+
+Operation = Callable[[], Awaitable[object]]
 
 
 async def test_a_reader_that_always_has_data() -> None:
@@ -66,28 +72,85 @@ async def test_a_peer_that_never_stops_sending() -> None:
             await until(lambda: flood.sent > before)
 
 
-@pytest.mark.parametrize("operation", ["write", "event", "checkpoint"])
-async def test_a_task_that_never_has_to_wait(operation: str) -> None:
+ENOUGH = 50_000  # operations, or bytes that the kernel keeps until they are read one by one; nobody gets to their end
+
+
+@asynccontextmanager
+async def _streams() -> AsyncIterator[dict[str, Operation]]:
+    async with peer_stream() as (reader, writer, peer), peer_stream() as (_, closed, _):
+        closed.close()
+        await closed.wait_closed()
+        await peer.send_all(b"\n" * ENOUGH)
+        await reader.readuntil()  # which buffers more than that
+        yield {
+            "read": partial(reader.read, 1),
+            "readexactly": partial(reader.readexactly, 1),
+            "readinto": partial(reader.readinto, bytearray(1)),
+            "readuntil": reader.readuntil,
+            "discard_until": reader.discard_until,
+            "drain": writer.drain,
+            "wait_closed": closed.wait_closed,
+        }
+
+
+@asynccontextmanager
+async def _objects() -> AsyncIterator[dict[str, Operation]]:
+    event, queue = bridgeio.Event(), bridgeio.Queue[int]()
+    event.set()
+    send, receive = bridgeio.create_memory_object_stream[int](1)
+
+    async def through_a_queue() -> None:
+        await queue.put(1)
+        await queue.get()
+
+    async def through_a_stream() -> None:
+        await send.send(1)
+        await receive.receive()
+
+    def block(context: AbstractAsyncContextManager[object]) -> Operation:
+        async def enter_and_leave() -> None:
+            async with context:
+                pass
+
+        return enter_and_leave
+
+    async def group() -> None:
+        async with bridgeio.create_task_group():
+            pass
+
+    with send, receive:
+        yield {
+            "checkpoint": bridgeio.lowlevel.checkpoint,
+            "sleep": partial(bridgeio.sleep, 0),
+            "Event": event.wait,
+            "Queue": through_a_queue,
+            "join": queue.join,
+            "stream": through_a_stream,
+            "Lock": block(bridgeio.Lock()),
+            "Condition": block(bridgeio.Condition()),
+            "Semaphore": block(bridgeio.Semaphore(1)),
+            "CapacityLimiter": block(bridgeio.CapacityLimiter(1)),
+            "Barrier": bridgeio.Barrier(1).wait,
+            "group": group,
+        }
+
+
+OF_STREAMS = ["read", "readexactly", "readinto", "readuntil", "discard_until", "drain", "wait_closed"]
+OF_OBJECTS = ["checkpoint", "sleep", "Event", "Queue", "join", "stream", "Lock", "Condition", "Semaphore"]
+OF_OBJECTS += ["CapacityLimiter", "Barrier", "group"]
+
+
+@pytest.mark.parametrize("name", OF_STREAMS + OF_OBJECTS)
+async def test_a_task_that_never_has_to_wait(name: str) -> None:
     """A loop over operations that can always go on gives way: a second task and a timer get their turn."""
     done, turns, fired = 0, 0, []
-    enough = 100_000
-    happened = bridgeio.Event()
-    happened.set()
 
-    async with peer_stream() as (_, writer, _peer):
-
-        async def operate() -> None:
-            if operation == "write":
-                writer.write(b"")
-                await writer.drain()
-            elif operation == "event":
-                await happened.wait()
-            else:
-                await bridgeio.lowlevel.checkpoint()
+    async with _streams() if name in OF_STREAMS else _objects() as operations:
+        operate = operations[name]
 
         async def be_greedy() -> None:
             nonlocal done
-            while done < enough:
+            while done < ENOUGH:
                 await operate()
                 done += 1
 
@@ -102,7 +165,7 @@ async def test_a_task_that_never_has_to_wait(operation: str) -> None:
             group.start_soon(be_modest)
             current_host().call_at(bridgeio.current_time(), lambda: fired.append(done))
             await until(lambda: turns == 10 and fired)
-            assert done < enough
+            assert done < ENOUGH
             group.cancel_scope.cancel()
 
 
