@@ -72,7 +72,8 @@ async def test_a_peer_that_never_stops_sending() -> None:
             await until(lambda: flood.sent > before)
 
 
-ENOUGH = 50_000  # operations, or bytes that the kernel keeps until they are read one by one; nobody gets to their end
+ENOUGH = 20_000  # operations; nobody gets to their end
+LINES = 50_000  # of one byte, which the kernel keeps until they are read: more than there are operations
 
 
 @asynccontextmanager
@@ -80,7 +81,7 @@ async def _streams() -> AsyncIterator[dict[str, Operation]]:
     async with peer_stream() as (reader, writer, peer), peer_stream() as (_, closed, _):
         closed.close()
         await closed.wait_closed()
-        await peer.send_all(b"\n" * ENOUGH)
+        await peer.send_all(b"\n" * LINES)
         await reader.readuntil()  # which buffers more than that
         yield {
             "read": partial(reader.read, 1),
