@@ -47,6 +47,10 @@ _NOTHING = cast("Generator[Any, Any, None]", iter(()))
 _OVER = _Over()
 
 
+def _nobody() -> None:
+    """Who carries a task that has not been started."""
+
+
 class GeventTask(Task):
     """Waits by switching to the hub.
 
@@ -67,7 +71,7 @@ class GeventTask(Task):
         self.waiting = False
         self.driven = False
         self.resume: Callable[[], object] | None = None
-        self._greenlet: weakref.ref[greenlet] | None = None
+        self._greenlet: Callable[[], greenlet | None] = _nobody
         self._native: BaseException | None = None
         self._to_hub = host.to_hub
 
@@ -127,7 +131,7 @@ class GeventTask(Task):
     def end_native_wait(self) -> None:
         """Called in the hub: throws, if the task is in a gevent call and has not heard of its cancel."""
         scope = self.scope
-        inside = self._greenlet() if self._greenlet is not None else None
+        inside = self._greenlet()
         if inside is None or inside.dead or self.waiting or not scope.cancelled or scope.edge:
             return
         greenlet.throw(inside, self.cancellation())
@@ -166,19 +170,19 @@ class GeventTask(Task):
         self._greenlet = weakref.ref(inside)
 
     def is_carried(self) -> bool:
-        inside = self._greenlet() if self._greenlet is not None else None
+        inside = self._greenlet()
         return inside is not None and not inside.dead
 
     def innermost_frame(self) -> FrameType | None:
         """A greenlet that is suspended has a stack of its own; the one that runs has its thread's."""
-        inside = self._greenlet() if self._greenlet is not None else None
+        inside = self._greenlet()
         if inside is None or inside.dead:
             return None
         frame: FrameType | None = inside.gr_frame
         return frame if frame is not None or not inside else sys._current_frames().get(self.host.thread)
 
     def native_wait(self) -> str | None:
-        inside = self._greenlet() if self._greenlet is not None else None
+        inside = self._greenlet()
         if self.waiting or not inside:
             return None
         return "running" if inside.gr_frame is None else "in a call of gevent's"
