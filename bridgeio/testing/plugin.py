@@ -21,6 +21,7 @@ import faulthandler
 import os
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import astuple
 from functools import partial
 from inspect import iscoroutinefunction
 from pathlib import Path
@@ -45,17 +46,20 @@ from bridgeio.testing.reporting import (  # noqa: E402
     repeat_commands,
     swept_line,
 )
-from bridgeio.testing.sweeping import SWEPT  # noqa: E402
+from bridgeio.testing.sweeping import Swept, sweeps_done  # noqa: E402
 from bridgeio.testing.timeouts import show_tasks_at_alarm  # noqa: E402
 
 __all__: list[str] = []
 
 TIMEOUT = 30.0  # seconds for one async test
 
+BACKEND, SWEPT = "bridgeio_backend", "bridgeio_swept"  # what a report says
+
 pytest.register_assert_rewrite("bridgeio.testing.suite")
 
 _carriers = pytest.StashKey[dict[str, Carrier]]()
 _last_words = pytest.StashKey[int]()
+_is_headed = pytest.StashKey[bool]()
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -84,10 +88,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """The header. It comes only now, because a session that tests no bridge should not have to read it."""
-    if not any(item.get_closest_marker("bridgeio") for item in items):
-        return []
-    chosen = chosen_backends(_asked(config))
-    return list(header(chosen, [name for name in chosen if not _witness(config, name).independent]))
+    return _header(config) if any(item.get_closest_marker("bridgeio") for item in items) else []
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -186,27 +187,39 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Generator[None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    reports = [report for kind in list(terminalreporter.stats) for report in _reports(terminalreporter, kind)]
     skipped = [(report.nodeid, str(report.longrepr[2])) for report in _reports(terminalreporter, "skipped")]
     failed = [
-        (report.nodeid, dict(report.user_properties).get("bridgeio_backend"))
+        (report.nodeid, dict(report.user_properties).get(BACKEND))
         for kind in ("failed", "error")
         for report in _reports(terminalreporter, kind)
     ]
+    swept = [Swept(*value) for report in reports for key, value in report.user_properties if key == SWEPT]
     options = ["-p", __name__] if config.pluginmanager.hasplugin(__name__) else []
+    if not config.stash.get(_is_headed, False) and any(BACKEND in dict(report.user_properties) for report in reports):
+        _section(terminalreporter, "bridgeio: tested by workers", _header(config))
     _section(terminalreporter, "bridgeio: not promised", list(not_promised_lines(skipped)))
-    if SWEPT:
-        terminalreporter.line(swept_line(SWEPT))
+    if swept:
+        terminalreporter.line(swept_line(swept))
     if any(name for _, name in failed):
         _section(terminalreporter, "bridgeio: to repeat a failure", list(repeat_commands(failed, options)))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A report is all that comes from a worker of pytest-xdist, so it brings what the summary tells."""
     report = yield
     name = _backend_of(item)
     if name is not None:
-        report.user_properties.append(("bridgeio_backend", name))
+        report.user_properties.append((BACKEND, name))
+    report.user_properties += [(SWEPT, astuple(swept)) for swept in sweeps_done()]
     return report
+
+
+def _header(config: pytest.Config) -> list[str]:
+    config.stash[_is_headed] = True
+    chosen = chosen_backends(_asked(config))
+    return list(header(chosen, [name for name in chosen if not _witness(config, name).independent]))
 
 
 def _section(terminal: pytest.TerminalReporter, title: str, lines: list[str]) -> None:

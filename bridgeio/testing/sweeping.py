@@ -29,7 +29,7 @@ from bridgeio.registry import current_host, current_task
 from bridgeio.testing.observing import Abort, Observer, observed
 from bridgeio.testing.resources import open_descriptors, unchanged
 
-__all__ = ["SWEPT", "Moment", "Operation", "Swept", "World", "sweep"]
+__all__ = ["Moment", "Operation", "Swept", "World", "sweep", "sweeps_done"]
 
 Operation = Callable[[], Coroutine[Any, Any, object]]
 World = Callable[[], AbstractAsyncContextManager[Operation]]
@@ -65,8 +65,14 @@ class Swept:
     runs: int
 
 
-SWEPT: list[Swept] = []
-"""All sweeps of this process that found nothing; the plugin's summary is made from them."""
+_done: list[Swept] = []
+
+
+def sweeps_done() -> list[Swept]:
+    """The sweeps of this process that found nothing, since the last time that somebody asked."""
+    done = _done.copy()
+    _done.clear()
+    return done
 
 
 async def sweep(world: World, *, name: str = "", moments: Iterable[Moment] = Moment) -> Swept:
@@ -110,7 +116,7 @@ async def sweep(world: World, *, name: str = "", moments: Iterable[Moment] = Mom
             for moment in moments:
                 await sweeping.sweep(moment)
     swept = Swept(sweeping.name, bridgeio.current_backend(), sweeping.waits, sweeping.runs)
-    SWEPT.append(swept)
+    _done.append(swept)
     return swept
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 
 import pytest
 
@@ -37,6 +38,30 @@ PASSING = """
     @pytest.mark.bridgeio
     async def test_something():
         await bridgeio.sleep(0)
+"""
+
+
+SWEEPING = """
+    from contextlib import asynccontextmanager
+    import bridgeio
+    from bridgeio.testing import Moment, sweep
+    import pytest
+
+    pytestmark = pytest.mark.bridgeio
+
+    @asynccontextmanager
+    async def two_waits():
+        async def operation():
+            await bridgeio.sleep(0.001)
+            await bridgeio.sleep(0.001)
+
+        yield operation
+
+    async def test_swept():
+        await sweep(two_waits, moments=[Moment.WAITING])
+
+    async def test_fails():
+        assert False
 """
 
 
@@ -213,6 +238,23 @@ def test_where_everything_comes_from_is_said(session: pytest.Pytester) -> None:
     session.makepyfile(PASSING)
     result = run(session, "--backend", "asyncio")
     result.stdout.fnmatch_lines([f"bridgeio {bridgeio.__version__}: *bridgeio", "  asyncio *bridgeio_asyncio"])
+
+
+def test_workers_tell_their_session(session: pytest.Pytester) -> None:
+    """Under pytest-xdist it says the same: what was under test, how far sweeps reached, how to repeat a failure."""
+    if find_spec("xdist") is None:
+        absent("pytest-xdist")
+    session.makepyfile(SWEEPING)
+    result = run(session, "--numprocesses=2", "--backend", "asyncio")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"bridgeio {bridgeio.__version__}: *",
+            "  asyncio Python *",
+            "bridgeio: swept 2 waits in 1 operation on 1 backend",
+            "pytest *test_fails*--backend asyncio",
+        ]
+    )
 
 
 def test_a_session_without_bridges_is_left_alone(session: pytest.Pytester) -> None:
