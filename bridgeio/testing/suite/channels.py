@@ -11,8 +11,8 @@ import pytest
 
 import bridgeio
 from bridgeio import create_memory_object_stream
-from bridgeio.registry import current_host
 from bridgeio.testing.meetings import in_a_run_of_its_own, turns, when
+from bridgeio.testing.moving import move_under_constant_cancels
 from bridgeio.testing.resources import until
 
 pytestmark = pytest.mark.bridgeio
@@ -194,42 +194,9 @@ async def test_a_cancelled_task_neither_sends_nor_receives(name: str) -> None:
 async def test_a_channel_under_constant_cancels(size: float) -> None:
     """Senders and receivers that are cancelled in every turn still move every item, exactly once."""
     send, receive = create_memory_object_stream[tuple[int, int]](size)
-    senders, each = 3, 200
-    scopes: dict[object, bridgeio.CancelScope] = {}
-    got: list[tuple[int, int]] = []
-    cancelled = 0
-
-    async def send_all(who: int) -> None:
-        number = 0
-        while number < each:
-            with bridgeio.CancelScope() as scope:
-                scopes[who] = scope
-                await send.send((who, number))
-                number += 1
-                await bridgeio.sleep(0)
-
-    async def receive_all(who: str) -> None:
-        nonlocal cancelled
-        while len(got) < senders * each:
-            with bridgeio.CancelScope() as scope:
-                scopes[who] = scope
-                got.append(await receive.receive())
-            cancelled += scope.cancelled_caught
-
     with send, receive:
-        async with bridgeio.create_task_group() as group:
-            for who in range(senders):
-                group.start_soon(send_all, who)
-            for name in ("a", "b"):
-                group.start_soon(receive_all, name)
-            while len(got) < senders * each:
-                for scope in scopes.values():
-                    scope.cancel()
-                await bridgeio.sleep(0)
-            group.cancel_scope.cancel()
+        await move_under_constant_cancels(send.send, receive.receive)
         assert send.statistics().current_buffer_used == 0
-    assert sorted(got) == [(who, number) for who in range(senders) for number in range(each)]
-    assert cancelled > 0
 
 
 @pytest.mark.parametrize("size", [0, 1, 10])
@@ -252,36 +219,6 @@ async def test_ten_thousand_items_through_a_channel(size: int) -> None:
             got.append(item)
     assert got == list(range(10_000))
     assert most <= size
-
-
-@pytest.mark.parametrize("operation", ["send", "receive"])
-async def test_a_task_whose_channel_never_has_it_wait_gives_way(operation: str) -> None:
-    """A loop over sends or receives that can always go on lets a second task and a timer have their turn."""
-    send, receive = create_memory_object_stream[int](math.inf)
-    enough, done, waits, fired = 100_000, 0, 0, []
-
-    async def be_greedy() -> None:
-        nonlocal done
-        while done < enough:
-            await (send.send(done) if operation == "send" else receive.receive())
-            done += 1
-
-    async def be_modest() -> None:
-        nonlocal waits
-        while waits < 10:
-            await bridgeio.sleep(0)
-            waits += 1
-
-    with send, receive:
-        for number in range(enough if operation == "receive" else 0):
-            send.send_nowait(number)
-        async with bridgeio.create_task_group() as group:
-            group.start_soon(be_greedy)
-            group.start_soon(be_modest)
-            current_host().call_at(bridgeio.current_time(), lambda: fired.append(done))
-            await until(lambda: waits == 10 and fired)
-            assert done < enough
-            group.cancel_scope.cancel()
 
 
 async def test_channel_statistics() -> None:

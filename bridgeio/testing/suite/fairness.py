@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from math import inf
 
 import pytest
 
@@ -99,6 +100,11 @@ async def _objects() -> AsyncIterator[dict[str, Operation]]:
     event, queue = bridgeio.Event(), bridgeio.Queue[int]()
     event.set()
     send, receive = bridgeio.create_memory_object_stream[int](1)
+    endless = bridgeio.Queue[int]()
+    endless_send, endless_receive = bridgeio.create_memory_object_stream[int](inf)
+    for number in range(2 * ENOUGH):
+        endless.put_nowait(number)
+        endless_send.send_nowait(number)
 
     async def through_a_queue() -> None:
         await queue.put(1)
@@ -119,14 +125,18 @@ async def _objects() -> AsyncIterator[dict[str, Operation]]:
         async with bridgeio.create_task_group():
             pass
 
-    with send, receive:
+    with send, receive, endless_send, endless_receive:
         yield {
             "checkpoint": bridgeio.lowlevel.checkpoint,
             "sleep": partial(bridgeio.sleep, 0),
             "Event": event.wait,
-            "Queue": through_a_queue,
+            "put": partial(endless.put, 0),
+            "get": endless.get,
+            "put and get": through_a_queue,
             "join": queue.join,
-            "stream": through_a_stream,
+            "send": partial(endless_send.send, 0),
+            "receive": endless_receive.receive,
+            "send and receive": through_a_stream,
             "Lock": block(bridgeio.Lock()),
             "Condition": block(bridgeio.Condition()),
             "Semaphore": block(bridgeio.Semaphore(1)),
@@ -137,8 +147,8 @@ async def _objects() -> AsyncIterator[dict[str, Operation]]:
 
 
 OF_STREAMS = ["read", "readexactly", "readinto", "readuntil", "discard_until", "drain", "wait_closed"]
-OF_OBJECTS = ["checkpoint", "sleep", "Event", "Queue", "join", "stream", "Lock", "Condition", "Semaphore"]
-OF_OBJECTS += ["CapacityLimiter", "Barrier", "group"]
+OF_OBJECTS = ["checkpoint", "sleep", "Event", "Lock", "Condition", "Semaphore", "CapacityLimiter", "Barrier", "group"]
+OF_OBJECTS += ["put", "get", "put and get", "join", "send", "receive", "send and receive"]
 
 
 @pytest.mark.parametrize("name", OF_STREAMS + OF_OBJECTS)

@@ -10,8 +10,8 @@ import pytest
 
 import bridgeio
 from bridgeio import Queue
-from bridgeio.registry import current_host
 from bridgeio.testing.meetings import in_a_run_of_its_own, turns, when
+from bridgeio.testing.moving import move_under_constant_cancels
 from bridgeio.testing.resources import until
 
 pytestmark = pytest.mark.bridgeio
@@ -214,44 +214,8 @@ async def test_a_cancelled_task_neither_puts_nor_gets(name: str) -> None:
 async def test_a_queue_under_constant_cancels(maxsize: int) -> None:
     """Producers and consumers that are cancelled in every turn still move every item, exactly once."""
     queue: Queue[tuple[int, int]] = Queue(maxsize)
-    producers, each = 3, 200
-    scopes: dict[object, bridgeio.CancelScope] = {}
-    got: list[tuple[int, int]] = []
-    cancelled = 0
-
-    async def produce(who: int) -> None:
-        number = 0
-        while number < each:
-            with bridgeio.CancelScope() as scope:
-                scopes[who] = scope
-                await queue.put((who, number))
-                number += 1
-                await bridgeio.sleep(0)
-
-    async def consume(who: str) -> None:
-        nonlocal cancelled
-        while len(got) < producers * each:
-            with bridgeio.CancelScope() as scope:
-                scopes[who] = scope
-                got.append(await queue.get())
-            cancelled += scope.cancelled_caught
-
-    async def cancel() -> None:
-        while len(got) < producers * each:
-            for scope in scopes.values():
-                scope.cancel()
-            await bridgeio.sleep(0)
-
-    async with bridgeio.create_task_group() as group:
-        for who in range(producers):
-            group.start_soon(produce, who)
-        for name in ("a", "b"):
-            group.start_soon(consume, name)
-        await cancel()
-        group.cancel_scope.cancel()
-    assert sorted(got) == [(who, number) for who in range(producers) for number in range(each)]
+    await move_under_constant_cancels(queue.put, queue.get)
     assert queue.empty()
-    assert cancelled > 0
 
 
 @pytest.mark.parametrize("maxsize", [1, 10, 0])
@@ -272,35 +236,6 @@ async def test_ten_thousand_items_through_a_queue(maxsize: int) -> None:
             got.append(item)
     assert got == list(range(10_000))
     assert most <= (maxsize or 10_000)
-
-
-@pytest.mark.parametrize("operation", ["put", "get", "join"])
-async def test_a_task_whose_queue_never_has_it_wait_gives_way(operation: str) -> None:
-    """A loop over puts, gets or joins that can always go on lets a second task and a timer have their turn."""
-    queue: Queue[int] = Queue()
-    enough, done, waits, fired = 100_000, 0, 0, []
-    for number in range(enough if operation == "get" else 0):
-        queue.put_nowait(number)
-
-    async def be_greedy() -> None:
-        nonlocal done
-        while done < enough:
-            await (queue.put(done) if operation == "put" else queue.get() if operation == "get" else queue.join())
-            done += 1
-
-    async def be_modest() -> None:
-        nonlocal waits
-        while waits < 10:
-            await bridgeio.sleep(0)
-            waits += 1
-
-    async with bridgeio.create_task_group() as group:
-        group.start_soon(be_greedy)
-        group.start_soon(be_modest)
-        current_host().call_at(bridgeio.current_time(), lambda: fired.append(done))
-        await until(lambda: waits == 10 and fired)
-        assert done < enough
-        group.cancel_scope.cancel()
 
 
 async def test_shutdown_ends_putting_and_lets_the_rest_be_got() -> None:
