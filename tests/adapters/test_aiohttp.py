@@ -73,10 +73,12 @@ def test_a_deadline_ends_a_request_and_the_session_works_on(inside: Callable[[Ma
     """`move_on_after` around a request that is never answered: aiohttp closes that connection by its own
     cleanup, the handler on the other side hears of it, and the next request of the session is answered."""
     log: list[str] = []
+    scope = bridgeio.CancelScope()
 
     async def handler(request: Any) -> Any:
         if "slow" in request.query:
             try:
+                scope.deadline = bridgeio.current_time()
                 await bridgeio.sleep_forever()
             finally:
                 log.append("the handler was cancelled")
@@ -84,7 +86,7 @@ def test_a_deadline_ends_a_request_and_the_session_works_on(inside: Callable[[Ma
 
     async def main() -> str:
         async with site(handler) as url, aiohttp.ClientSession() as session:
-            with bridgeio.move_on_after(0.05) as scope:
+            with scope:
                 async with session.get(url + "?slow"):
                     pytest.fail("answered")
             assert scope.cancelled_caught
@@ -154,6 +156,7 @@ def test_a_cancelled_upload_in_pieces_closes_its_source(inside: Callable[[Main],
     """A request whose body comes from an async generator that waits in bridgeio: the scope's cancel runs the
     generator's ``finally``, in which it may wait behind a shield."""
     log: list[str] = []
+    scope = bridgeio.CancelScope()
 
     async def handler(request: Any) -> Any:
         await request.read()
@@ -162,6 +165,7 @@ def test_a_cancelled_upload_in_pieces_closes_its_source(inside: Callable[[Main],
     async def pieces() -> AsyncIterator[bytes]:
         try:
             yield b"first"
+            scope.deadline = bridgeio.current_time()
             await bridgeio.sleep_forever()
         finally:
             with bridgeio.CancelScope(shield=True):
@@ -170,7 +174,7 @@ def test_a_cancelled_upload_in_pieces_closes_its_source(inside: Callable[[Main],
 
     async def main() -> bool:
         async with site(handler) as url, aiohttp.ClientSession() as session:
-            with bridgeio.move_on_after(0.05) as scope:
+            with scope:
                 async with session.get(url, data=pieces()):
                     pytest.fail("answered")
             await until(lambda: log)

@@ -178,16 +178,19 @@ def test_handlers_end_with_deadlines_and_the_server_goes_on(inside: Callable[[Ma
     """Tornado's client and server beside our streams: a handler whose backend is silent answers by its deadline,
     and the requests are children of a group of ours."""
     answers: list[bytes] = []
+    scopes: dict[int, bridgeio.CancelScope] = {}
 
     async def silent(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        await reader.readline()
+        scopes[writer.get_extra_info("sockname")[1]].deadline = bridgeio.current_time()
         await reader.read()
 
     class Ask(web.RequestHandler):
         async def get(self, port: str) -> None:
-            with bridgeio.move_on_after(0.1) as scope:
+            with bridgeio.CancelScope() as scopes[int(port)]:
                 self.write(await ask_and_wait(int(port)))
-            if scope.cancelled_caught:
-                self.write(b"too late")
+                return
+            self.write(b"too late")
 
     async def ask_and_wait(port: int) -> bytes:
         reader, writer = await bridgeio.open_connection("127.0.0.1", port)

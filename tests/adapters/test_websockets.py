@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -97,16 +98,18 @@ def test_a_cancelled_client_says_goodbye(inside: Callable[[Main], Any]) -> None:
             await socket.recv()
         codes.append(socket.close_code)
 
-    async def wait_in(url: str) -> None:
+    async def wait_in(url: str, give_up: Callable[[], object]) -> None:
         async with connect(url) as socket:
+            asyncio.get_running_loop().call_soon(give_up)
             await socket.recv()
 
     async def main() -> bool:
         async with serve(handler, "127.0.0.1", 0) as server:
-            with bridgeio.move_on_after(0.05) as scope:
-                await wait_in(url_of(server))
+            with bridgeio.CancelScope() as scope:
+                await wait_in(url_of(server), scope.cancel)
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(wait_in(url_of(server)), 0.05)
+                async with asyncio.timeout(None) as timeout:
+                    await wait_in(url_of(server), partial(timeout.reschedule, 0))
             await until(lambda: len(codes) == 2)
         return scope.cancelled_caught
 
@@ -117,15 +120,17 @@ def test_a_cancelled_client_says_goodbye(inside: Callable[[Main], Any]) -> None:
 def test_a_connect_that_hangs_is_ended(inside: Callable[[Main], Any]) -> None:
     """A server of ours accepts and never answers the handshake; the deadline ends the client's wait for it."""
     closed: list[bytes] = []
+    scope = bridgeio.CancelScope()
 
     async def silent(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
         while data := await reader.read(65536):
+            scope.deadline = bridgeio.current_time()
             closed.append(data)
         closed.append(b"")
 
     async def main() -> bool:
         async with bridgeio.serve(silent, "127.0.0.1") as server:
-            with bridgeio.move_on_after(0.1) as scope:
+            with scope:
                 async with connect(f"ws://127.0.0.1:{server.port}/"):
                     pytest.fail("connected")
             await until(lambda: b"" in closed)

@@ -275,6 +275,7 @@ def a_cancelled_lookup_holds_nobody() -> None:
     class Slow:
         def getaddrinfo(self, *args: object) -> object:
             asked.append(args[:2])
+            scopes[0].deadline = bridgeio.current_time()
             gevent.sleep(60)
             raise AssertionError
 
@@ -282,11 +283,13 @@ def a_cancelled_lookup_holds_nobody() -> None:
             """The hub closes its resolver when it is destroyed."""
 
     asked: list[tuple[object, ...]] = []
+    scopes: list[bridgeio.CancelScope] = []
 
     async def main() -> None:
         hub: Any = gevent.get_hub()
         before, hub.resolver = hub._resolver, Slow()
-        with bridgeio.move_on_after(0.02) as scope:
+        with bridgeio.CancelScope() as scope:
+            scopes.append(scope)
             await bridgeio.open_connection("name.test", 7)
         assert scope.cancelled_caught
         assert asked == [("name.test", 7)]

@@ -66,13 +66,14 @@ async def test_a_cancel_from_outside_ends_children_first() -> None:
 
     async def child() -> None:
         try:
+            scope.deadline = bridgeio.current_time()
             await bridgeio.sleep_forever()
         finally:
             with bridgeio.CancelScope(shield=True):
                 await bridgeio.sleep(0.002)
             log.append("child")
 
-    with bridgeio.move_on_after(0.002):
+    with bridgeio.CancelScope() as scope:
         async with bridgeio.create_task_group() as group:
             group.start_soon(child)
     log.append("scope")
@@ -119,16 +120,17 @@ async def test_groups_keep_their_nesting() -> None:
 async def test_failures_come_out_of_a_cancelled_group() -> None:
     """A cancel from outside, and a child that fails while it cleans up: the failure is what comes out."""
 
-    async def fail_late() -> None:
+    async def fail_late(scope: bridgeio.CancelScope) -> None:
         try:
+            scope.deadline = bridgeio.current_time()
             await bridgeio.sleep_forever()
         finally:
             raise OneError("late")
 
     async def block() -> None:
-        with bridgeio.move_on_after(0.002):
+        with bridgeio.CancelScope() as scope:
             async with bridgeio.create_task_group() as group:
-                group.start_soon(fail_late)
+                group.start_soon(fail_late, scope)
                 group.start_soon(bridgeio.sleep_forever)
                 await bridgeio.sleep_forever()
 
@@ -289,6 +291,7 @@ async def test_a_cancelled_caller_waits_for_the_child_to_clean_up() -> None:
 
     async def child(*, task_status: bridgeio.TaskStatus[None]) -> None:
         try:
+            scope.deadline = bridgeio.current_time()
             await bridgeio.sleep_forever()
         finally:
             with bridgeio.CancelScope(shield=True):
@@ -296,7 +299,7 @@ async def test_a_cancelled_caller_waits_for_the_child_to_clean_up() -> None:
             log.append("child")
 
     async with bridgeio.create_task_group() as group:
-        with bridgeio.move_on_after(0.002):
+        with bridgeio.CancelScope() as scope:
             await group.start(child)
         log.append("caller")
     assert log == ["child", "caller"]
