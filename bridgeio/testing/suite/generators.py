@@ -15,10 +15,7 @@ from bridgeio.registry import current_host, current_task
 from bridgeio.testing.peers import peer_stream
 from bridgeio.testing.resources import until
 
-pytestmark = [
-    pytest.mark.bridgeio,
-    pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning"),  # Trio's opinion of those left behind
-]
+pytestmark = pytest.mark.bridgeio
 
 Numbers = AsyncGenerator[int, None]
 

@@ -35,7 +35,7 @@ async def _fail(error: BaseException) -> None:
 @pytest.mark.bridgeio_promise(6)
 async def test_the_block_ends_after_a_child_that_refuses() -> None:
     """A child that shields itself from the cancel of its group is waited for, however long it takes."""
-    release, log = bridgeio.Event(), []
+    cancelled, release, log = bridgeio.Event(), bridgeio.Event(), []
 
     async def refuse() -> None:
         with bridgeio.CancelScope(shield=True):
@@ -47,11 +47,12 @@ async def test_the_block_ends_after_a_child_that_refuses() -> None:
             group.start_soon(refuse)
             await until(lambda: release.statistics().tasks_waiting)
             group.cancel_scope.cancel()
+            cancelled.set()
         log.append("block")
 
     async with bridgeio.create_task_group() as outer:
         outer.start_soon(block)
-        await until(lambda: release.statistics().tasks_waiting)
+        await cancelled.wait()
         for _ in range(5):
             await bridgeio.sleep(0)
         assert log == []
