@@ -154,13 +154,16 @@ async def test_a_peer_that_never_reads_while_we_close() -> None:
 async def test_a_handlers_peer_that_never_reads() -> None:
     """A handler whose answer nobody reads holds its connection for ``linger``, then it is dropped."""
 
+    begun: list[bridgeio.Writer] = []
+
     async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        begun.append(writer)
         writer.linger = 0.02
         writer.write(bytes(5 << 20))
 
     async with unchanged(), bridgeio.serve(handler, "127.0.0.1") as server:
         with Peer.connect(server.addresses[0]) as peer:
-            await until(lambda: server.connections == 1)
+            await until(lambda: begun)
             await until(lambda: server.connections == 0)
             assert await peer.sees_reset()
 
