@@ -112,13 +112,14 @@ WORLDS: list[dict[str, str]] = [
 
 def pytest_in(session: nox.Session, world: dict[str, str]) -> list[str]:
     """The command for one world. A reactor is news to Twisted only, and a patched process is for gevent only: there
-    the other frameworks' own threads are greenlets, and asyncio waits for them for ever."""
+    the other frameworks' own threads are greenlets, asyncio waits for them for ever, and a worker is not heard."""
     if session.posargs:
         return ["pytest", *session.posargs]
     if not world:
-        return ["pytest", "tests"]
+        return ["pytest", *side_by_side(session), "tests"]
     if "BRIDGEIO_REACTOR" in world:
-        return ["pytest", "--backend", "twisted", "tests/conformance", "tests/adapters/test_twisted.py", "tests/model"]
+        tests = ["tests/conformance", "tests/adapters/test_twisted.py", "tests/model"]
+        return ["pytest", *side_by_side(session), "--backend", "twisted", *tests]
     return ["pytest", "tests/conformance", "tests/model"]
 
 
