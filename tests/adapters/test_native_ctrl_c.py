@@ -11,6 +11,7 @@ from bridgeio.testing.programs import program
 
 COMMON = """
 import asyncio
+import signal
 
 async def child():
     try:
@@ -36,6 +37,17 @@ def run_asyncio():
 def run_trio():
     import trio
     trio.run(work)
+
+def run_tornado():
+    from tornado.ioloop import IOLoop
+    IOLoop.current().call_later(0, interrupt_when_ready)
+    IOLoop.current().run_sync(work)
+
+def interrupt_when_ready():
+    from tornado.ioloop import IOLoop
+    if "sleeping" in bridgeio.dump_tasks():
+        signal.raise_signal(signal.SIGINT)
+    IOLoop.current().call_later(0.001, interrupt_when_ready)
 
 def run_twisted():
     from twisted.internet import reactor
@@ -80,3 +92,12 @@ def test_ctrl_c_in_a_native_application(framework: str) -> None:
         said, complaint = running.ended()
     assert (said.splitlines(), running.returncode) == (SAID[framework], 0), complaint
     assert framework == "gevent" or not complaint  # its hub says so when it is interrupted
+
+
+def test_ctrl_c_in_run_sync() -> None:
+    """Tornado lets it out, and leaves its loop as it stands: no cleanup runs, ours no more than Tornado's."""
+    if not is_installed("tornado"):
+        pytest.skip("tornado is not installed")
+    with program(COMMON, "tornado") as running:
+        said, complaint = running.ended()
+    assert (said.splitlines(), running.returncode) == (["ready", "interrupted"], 0), complaint
