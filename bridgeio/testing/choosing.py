@@ -7,9 +7,19 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+import bridgeio
 from bridgeio.registry import adapter, available_backends, is_installed, known_backends
 
-__all__ = ["PATCHED", "REACTOR", "absent_backends", "chosen_backends", "is_patched", "options_for", "patch_if_asked"]
+__all__ = [
+    "PATCHED",
+    "REACTOR",
+    "absent_backends",
+    "chosen_backends",
+    "install_reactor",
+    "is_patched",
+    "options_for",
+    "patch_if_asked",
+]
 
 PATCHED = "BRIDGEIO_PATCHED"
 REACTOR = "BRIDGEIO_REACTOR"
@@ -39,6 +49,17 @@ def absent_backends() -> dict[str, str]:
 def options_for(name: str, reactor: str | None) -> Mapping[str, object]:
     """What `bridgeio.run` is told beside the backend's name."""
     return {"reactor": reactor} if name == "twisted" and reactor else {}
+
+
+def install_reactor(name: str) -> None:
+    """Has this process use one of Twisted's reactors, before a test's own import installs another.
+
+    :raises pytest.UsageError: if there is no such reactor.
+    """
+    try:
+        bridgeio.run(bridgeio.sleep, 0, backend="twisted", backend_options=options_for("twisted", name))
+    except ValueError as error:
+        raise pytest.UsageError(f"--reactor {name}: {error}") from error
 
 
 def is_patched() -> bool:

@@ -30,7 +30,7 @@ from typing import Any
 import pytest
 
 from bridgeio.testing import hooks
-from bridgeio.testing.choosing import REACTOR, chosen_backends, options_for, patch_if_asked
+from bridgeio.testing.choosing import REACTOR, chosen_backends, install_reactor, options_for, patch_if_asked
 
 # First of all: what is imported from here on must find the library as it will be.
 patch_if_asked()
@@ -80,6 +80,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "bridgeio_bug(*names): the known mistakes that this test would find")
     config.stash[_carriers] = {}
     config.stash[_last_words] = os.dup(2)  # by now it is still the real one: pytest captures later
+    reactor = config.getoption("reactor")
+    if reactor and "twisted" in chosen_backends(_asked(config)):
+        install_reactor(reactor)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

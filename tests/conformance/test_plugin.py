@@ -9,6 +9,7 @@ import os
 import sys
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from textwrap import dedent
 
 import pytest
 
@@ -117,6 +118,21 @@ def test_an_unknown_backend_is_a_usage_error(session: pytest.Pytester, name: str
     result = run(session, "--backend", name)
     assert result.ret == pytest.ExitCode.USAGE_ERROR or result.ret == pytest.ExitCode.INTERRUPTED
     assert "known are asyncio" in result.stdout.str() + result.stderr.str()
+
+
+def test_an_unknown_reactor_is_a_usage_error(session: pytest.Pytester) -> None:
+    """It says which there are."""
+    session.makepyfile(PASSING)
+    result = run(session, "--reactor", "nonsense")
+    result.stderr.fnmatch_lines(["ERROR: --reactor nonsense: *known: epoll, poll, select, asyncio"])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_the_reactor_is_there_before_a_tests_own_import(session: pytest.Pytester) -> None:
+    """``from twisted.internet import reactor`` in a test module would install Twisted's default one."""
+    session.makepyfile("from twisted.internet import reactor\n" + dedent(PASSING))
+    result = run(session, "--reactor", "poll", "--backend", "twisted")
+    result.assert_outcomes(passed=1)
 
 
 def test_a_test_that_ran_elsewhere_fails(session: pytest.Pytester) -> None:
