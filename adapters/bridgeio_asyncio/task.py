@@ -134,7 +134,7 @@ class _WaitingTask(Task):
             setattr(error, _STRUCK_AT, self._natives(self.native))
 
     def has_pending_cancellation(self) -> bool:
-        if super().has_pending_cancellation() or getattr(self.native, "_must_cancel", False):
+        if super().has_pending_cancellation() or _is_about_to_be_cancelled(self.native):
             return True
         waited = getattr(self.native, "_fut_waiter", None)
         return waited is not None and bool(waited.cancelled())
@@ -277,7 +277,9 @@ class SpawnedTask(_WaitingTask):
         return self.throw(cancelled)
 
     def interrupt(self) -> bool:
-        if self.foreign is None or self.native is None or not self.foreign.cancel():
+        if self.foreign is None or self.native is None or _is_about_to_be_cancelled(self.native):
+            return False
+        if not self.foreign.cancel():
             return False
         self._heard_at = self.native.cancelling()
         self._ended_by_us = True
@@ -302,6 +304,12 @@ class SpawnedTask(_WaitingTask):
             self.scope.edge = False
         self._mark(error)
         return error
+
+
+def _is_about_to_be_cancelled(native: asyncio.Task[Any] | None) -> bool:
+    """By asyncio, in whatever it waits for next: `Task.cancel` was called while it was in no wait. That one is
+    counted already, so it could not be told from an end of the wait that we caused."""
+    return bool(getattr(native, "_must_cancel", False))
 
 
 if sys.version_info < (3, 12):

@@ -245,6 +245,34 @@ def test_a_native_cancel_in_the_same_turn_as_the_scopes_of_our_child(inside: Ins
 
 
 @both_sleeps
+@pytest.mark.parametrize("started_by_us", [False, True], ids=["native task", "our child"])
+def test_a_native_cancel_that_waits_for_its_turn_is_not_taken_for_the_scopes(
+    inside: Inside, sleep: Sleep, started_by_us: bool
+) -> None:
+    """A task that cancels its scope, and itself natively, before it waits: asyncio has only noted its cancel then."""
+    natives: list[asyncio.Task[Any]] = []
+
+    async def victim() -> None:
+        natives.append(me())
+        with bridgeio.CancelScope() as scope:
+            scope.cancel()
+            me().cancel()
+            await sleep(3600)
+        await sleep(3600)
+
+    async def main() -> None:
+        with bridgeio.fail_after(20):
+            if started_by_us:
+                async with bridgeio.create_task_group() as group:
+                    group.start_soon(victim)
+            else:
+                await asyncio.wait([asyncio.create_task(victim())])
+        assert natives[0].cancelled()
+
+    inside(main)
+
+
+@both_sleeps
 def test_two_native_cancels_come_as_asyncio_has_them(inside: Inside, sleep: Sleep) -> None:
     """The second strikes the cleanup after the first, and both are counted."""
     log: list[str] = []
