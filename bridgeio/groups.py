@@ -200,7 +200,7 @@ class TaskGroup:
             start.error = error
             return
         self._errors.append(error)
-        if not self.cancel_scope.cancel_called:
+        if not self.cancel_scope.called:
             self.cancel_scope.cancel(f"a task of the group failed with {type(error).__name__}")
 
     def _child_was_cancelled(self, by_a_scope: bool, start: _Start | None) -> None:
@@ -215,7 +215,7 @@ class TaskGroup:
 
     def _cancel_and_stay(self) -> bool:
         """The abort of the group's own wait: children hear of it, and are waited for all the same."""
-        if not self.cancel_scope.cancel_called:
+        if not self.cancel_scope.called:
             self.cancel_scope.cancel_here("the task that waits for the group was cancelled")
         return False
 
@@ -227,7 +227,7 @@ class TaskGroup:
             if not task.ends_a_block(error):
                 self._errors.append(error)
             self._has_cancelled = self._has_cancelled or task.is_ours(error)
-            if not scope.cancel_called:
+            if not scope.called:
                 scope.cancel(f"the block of the group ended with {type(error).__name__}")
         if not self._children:
             await spend(task)  # or groups without children, one after the other, would let nobody else run

@@ -78,7 +78,10 @@ class CancelScope(Scope):
         self._by_hand = self._by_hand or not self.cancel_called
         if self._native is not None:
             self._native.cancel(reason)
-        elif self.called:
+            return
+        if self._is_overdue():
+            self._expire()
+        if self.called:
             redeliver(self)
         else:
             self.called = True
@@ -87,8 +90,10 @@ class CancelScope(Scope):
 
     @property
     def cancel_called(self) -> bool:
-        """Whether ``cancel()`` was called, or the deadline has passed."""
-        return self._native.cancel_called if self._native is not None else self.called
+        """Whether ``cancel()`` was called, or the deadline has passed inside the block."""
+        if self._native is not None:
+            return self._native.cancel_called
+        return self.called or self._is_overdue()
 
     @property
     def deadline(self) -> float:
@@ -214,9 +219,7 @@ class CancelScope(Scope):
     def _leave_tree(self, task: Task) -> None:
         parent = self.parent
         assert parent is not None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         task.scope = parent
         if self.edge:
             if parent.cancelled and not self.shielded:
@@ -262,9 +265,7 @@ class CancelScope(Scope):
             self.settle()
 
     def _set_timer(self, host: Host) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         if self.called or self._deadline == inf:
             return
         if self._deadline <= host.now():
@@ -272,11 +273,21 @@ class CancelScope(Scope):
         else:
             self._timer = host.timers.add(self._deadline, self._expire)
 
+    def _is_overdue(self) -> bool:
+        """Whether the deadline has passed, and the host has had no time yet to say so."""
+        return self._timer is not None and self._host is not None and self._deadline <= self._host.now()
+
     def _expire(self) -> None:
-        self._timer = None
-        self.called = True
-        self.reason = "a deadline has passed"
-        refresh(self)
+        self._stop_timer()
+        if not self.called:
+            self.called = True
+            self.reason = "a deadline has passed"
+            refresh(self)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _tell_of(scope: Scope, task: Task) -> None:

@@ -53,6 +53,17 @@ async def _deadline(heard: list[str]) -> None:
         await _wait(heard)
 
 
+async def _before_the_deadline(heard: list[str]) -> None:
+    while not heard:
+        with bridgeio.CancelScope() as scope:
+            scope.deadline = bridgeio.current_time() + 0.01
+            scope.cancel("before the deadline")
+            if bridgeio.current_time() < scope.deadline:  # else the machine stood still, and it was not
+                with bridgeio.CancelScope(shield=True):
+                    await bridgeio.sleep_until(scope.deadline + 0.001)
+                await _wait(heard)
+
+
 async def _sibling(heard: list[str]) -> None:
     async def fail() -> None:
         raise LookupError
@@ -76,6 +87,7 @@ REASONS: dict[Callable[[list[str]], Awaitable[None]], str] = {
     _nearest: "the inner one's",
     _first: "the first",
     _deadline: "a deadline has passed",
+    _before_the_deadline: "before the deadline",
     _sibling: "a task of the group failed with LookupError",
     _none: "",
 }

@@ -61,6 +61,21 @@ async def test_a_cancel_after_the_deadline_changes_nothing() -> None:
         await late()
 
 
+async def test_a_deadline_that_passes_while_the_task_is_busy() -> None:
+    """``cancel_called`` says so before the next wait, and a cancel by hand after it does not hide it."""
+
+    async def busy() -> None:
+        with bridgeio.fail_after(0.001) as scope:
+            while bridgeio.current_time() <= scope.deadline:
+                assert not scope.cancel_called or bridgeio.current_time() >= scope.deadline
+            assert scope.cancel_called
+            scope.cancel()
+            await bridgeio.sleep_forever()
+
+    with pytest.raises(TimeoutError):
+        await busy()
+
+
 async def test_a_deadline_set_after_the_block_does_nothing() -> None:
     """A scope that has been left is cancelled by nothing any more."""
     with bridgeio.CancelScope() as scope:
