@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from inspect import iscoroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, overload
 
 from bridgeio.cancellation import Scope, move, refresh
 from bridgeio.checkpoints import begin, spend
-from bridgeio.registry import check_thread, current_task
+from bridgeio.registry import check_thread, current_host, current_task
 from bridgeio.scopes import CancelScope
 
 if TYPE_CHECKING:
-    from bridgeio.contract import NativeGroup, Task
+    from bridgeio.contract import Host, NativeGroup, Task
 
 __all__ = ["TASK_STATUS_IGNORED", "TaskGroup", "TaskStatus", "as_coroutine", "create_task_group", "name_of"]
 
@@ -25,7 +26,8 @@ AsyncFunction = Callable[..., Coroutine[Any, Any, Any]]
 class TaskStatus(Protocol[T_contra]):
     """What `TaskGroup.start` passes as ``task_status``: call ``started(value)`` once, when it is true.
 
-    The task belongs to the group from then on, and not to the caller of ``start``.
+    The task belongs to the group from then on, and not to the caller of ``start``. A second call is a
+    RuntimeError, and so is one in another thread than the run's.
     """
 
     @overload
@@ -111,7 +113,7 @@ class TaskGroup:
         check_thread(self._host_task.host, "TaskGroup.start_soon()")
         label = name_of(function, name)
         if self._native is not None:
-            self._native.start_soon(function, args, label)
+            self._native.start_soon(partial(as_coroutine, function), args, label)
         else:
             self._spawn(as_coroutine(function, *args), label, None)
 
@@ -126,7 +128,7 @@ class TaskGroup:
         self._check_open()
         label = name_of(function, name)
         if self._native is not None:
-            return await self._native.start(function, args, label)
+            return await self._native.start(partial(_with_status, function), args, label)
         task = await begin()
         start = _Start(self, task, label)
         coro = as_coroutine(function, *args, task_status=start)
@@ -281,6 +283,7 @@ class _Start:
         self._value: Any = None
 
     def started(self, value: Any = None) -> None:
+        check_thread(self._caller.host, "task_status.started()")
         if self.has_started:
             raise RuntimeError("task_status.started() was called twice")
         self.has_started = True
@@ -326,6 +329,23 @@ class _Start:
     def _move_to_group(self) -> None:
         for root in list(self.scope.children):
             move(root, self._group.cancel_scope)
+
+
+class _NativeStatus:
+    """The ``task_status`` of a child in a framework's own group."""
+
+    def __init__(self, native: TaskStatus[Any], host: Host) -> None:
+        self._native = native
+        self._host = host
+
+    def started(self, value: Any = None) -> None:
+        check_thread(self._host, "task_status.started()")
+        self._native.started(value)
+
+
+def _with_status(function: AsyncFunction, *args: object, task_status: TaskStatus[Any]) -> Coroutine[Any, Any, Any]:
+    """What a framework's own group calls, in the child, in place of the function."""
+    return as_coroutine(function, *args, task_status=_NativeStatus(task_status, current_host()))
 
 
 def name_of(function: object, name: object = None) -> str:

@@ -64,6 +64,20 @@ async def test_a_foreign_thread_starts_no_task() -> None:
     assert started == []
 
 
+async def test_a_foreign_thread_does_not_say_that_a_child_has_started() -> None:
+    """``task_status.started`` in another thread is a RuntimeError, and the caller of ``start`` waits on."""
+    errors: list[BaseException | None] = []
+
+    async def child(*, task_status: bridgeio.TaskStatus[str]) -> None:
+        errors.append(await _in_a_thread(lambda: task_status.started("elsewhere")))
+        task_status.started("here")
+
+    async with bridgeio.create_task_group() as group:
+        assert await group.start(child) == "here"
+    assert isinstance(errors[0], RuntimeError)
+    assert "thread" in str(errors[0])
+
+
 async def test_an_event_is_not_set_by_a_foreign_thread() -> None:
     """With tasks that wait, ``set`` in another thread is a RuntimeError: the event stays unset, and they wait on."""
     event = bridgeio.Event()

@@ -209,16 +209,20 @@ async def test_a_group_that_is_not_open() -> None:
 
 
 async def test_what_is_no_async_function() -> None:
-    """``start_soon`` wants an async function, and says so where a plain one or a coroutine is given."""
+    """A group wants an async function, and says so where a plain one or a coroutine is given."""
 
-    def plain() -> None:
+    def plain(*, task_status: object = None) -> None:
         return None
 
     async with bridgeio.create_task_group() as group:
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="plain is no async function"):
             group.start_soon(plain)  # type: ignore[arg-type]
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="leave out the"):
             group.start_soon(bridgeio.sleep(0))  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="plain is no async function"):
+            await group.start(plain)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="leave out the"):
+            await group.start(bridgeio.sleep(0))  # type: ignore[arg-type]
 
 
 async def test_move_on_after() -> None:
