@@ -352,8 +352,10 @@ def name_of(function: object, name: object = None) -> str:
     """What a task is called when nobody named it: where its function was defined."""
     if name is not None:
         return str(name)
+    while isinstance(function, partial):
+        function = function.func
     module = getattr(function, "__module__", None)
-    label = getattr(function, "__qualname__", None) or repr(function)
+    label = getattr(function, "__qualname__", None) or type(function).__qualname__
     return f"{module}.{label}" if module else str(label)
 
 

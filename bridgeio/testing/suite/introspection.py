@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from functools import partial
 from typing import Any
 
 import pytest
@@ -39,6 +40,27 @@ async def test_the_current_task_is_known_by_id_name_and_coroutine() -> None:
     assert first != get_current_task()
     assert (first.name, first.coro.__name__) == ("Emma", "child")
     assert "Emma" in repr(first)
+
+
+class _Greeter:
+    """Something to be called that has no name of its own."""
+
+    async def __call__(self, names: list[str]) -> None:
+        names.append(bridgeio.get_current_task().name)
+
+
+async def _say_name(names: list[str], *_: object) -> None:
+    names.append(bridgeio.get_current_task().name)
+
+
+async def test_a_child_without_a_name_is_called_as_its_function() -> None:
+    """By what is inside a ``functools.partial``, or by the class of an object: no addresses, no arguments."""
+    names: list[str] = []
+    async with bridgeio.create_task_group() as group:
+        group.start_soon(_say_name, names)
+        group.start_soon(partial(partial(_say_name, names), 1), 2)
+        group.start_soon(_Greeter(), names)
+    assert sorted(names) == [f"{__name__}._Greeter", f"{__name__}._say_name", f"{__name__}._say_name"]
 
 
 async def test_a_child_names_the_task_of_its_group_as_its_parent() -> None:
