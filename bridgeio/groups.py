@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, overload
 from bridgeio.cancellation import Scope, move, refresh
 from bridgeio.checkpoints import begin, spend
 from bridgeio.registry import check_thread, current_host, current_task
-from bridgeio.scopes import CancelScope
+from bridgeio.scopes import CancelScope, without_cancellations
 
 if TYPE_CHECKING:
     from bridgeio.contract import Host, NativeGroup, Task
@@ -183,7 +183,12 @@ class TaskGroup:
             if self._is_cancellation(error):
                 self._child_was_cancelled(task.is_ours(error), start)
                 raise  # from no other frame: one that holds it as a local would be a circle
-            self._child_failed(error, start)
+            failure = without_cancellations(task, error)
+            if failure is None:  # a group of them, which is no cancellation for the host
+                self._child_was_cancelled(True, start)
+            else:
+                self._child_failed(failure, start)
+            del failure  # the same
         finally:
             scope.unlink()
             scope.task = None  # ends the cycle: a task that is over needs no garbage collector
@@ -226,9 +231,11 @@ class TaskGroup:
         assert task is not None
         scope = self.cancel_scope
         if error is not None:
-            if not task.ends_a_block(error):
-                self._errors.append(error)
-            self._has_cancelled = self._has_cancelled or task.is_ours(error)
+            failure = without_cancellations(task, error)
+            self._has_cancelled = self._has_cancelled or failure is not error
+            if failure is not None and not task.ends_a_block(error):
+                self._errors.append(failure)
+            del failure
             if not scope.called:
                 scope.cancel(f"the block of the group ended with {type(error).__name__}")
         if not self._children:
@@ -242,6 +249,7 @@ class TaskGroup:
         if error is not None and task.ends_a_block(error):
             task.keep(error)
         failures = BaseExceptionGroup("unhandled errors in a TaskGroup", self._errors)
+        failures.__suppress_context__ = error is not None  # which stands inside, or is a cancellation
         self._errors = []
         try:
             scope.__exit__(type(failures), failures, None)

@@ -27,6 +27,7 @@ __all__ = [
     "sleep",
     "sleep_forever",
     "sleep_until",
+    "without_cancellations",
 ]
 
 
@@ -233,11 +234,7 @@ class CancelScope(Scope):
     def _without_ours(self, task: Task, error: BaseException | None) -> BaseException | None:
         if error is None or not self.absorbs():
             return error
-        if isinstance(error, BaseExceptionGroup):
-            # A bound method is refused before Python 3.13.
-            ours, rest = error.split(lambda inner: task.is_ours(inner))  # noqa: PLW0108
-            return error if ours is None else rest  # the rest is a copy also if it is all
-        return None if task.is_ours(error) else error
+        return without_cancellations(task, error)
 
     def _keep_overtaken(self, task: Task, error: BaseException) -> None:
         """A native cancellation was on its way out of the block when, in a ``finally`` perhaps, ours came up
@@ -295,6 +292,15 @@ def _tell_of(scope: Scope, task: Task) -> None:
     task that somebody else drives has to be looked after before a wait of the framework's."""
     if not scope.edge and task.interrupt():
         scope.edge = True
+
+
+def without_cancellations(task: Task, error: BaseException) -> BaseException | None:
+    """What is left of an error if cancellations by scopes are taken out of it; itself, if there are none."""
+    if isinstance(error, BaseExceptionGroup):
+        # A bound method is refused before Python 3.13.
+        ours, rest = error.split(lambda inner: task.is_ours(inner))  # noqa: PLW0108
+        return error if ours is None else rest  # the rest is a copy also if it is all
+    return None if task.is_ours(error) else error
 
 
 class _FailScope(CancelScope):

@@ -156,6 +156,48 @@ async def test_graver_errors_come_out_in_a_group_of_their_kind() -> None:
 
 
 @pytest.mark.bridgeio_promise(6)
+@pytest.mark.bridgeio_bug("group-of-cancellations")
+@pytest.mark.parametrize("where", ["child", "block"])
+@pytest.mark.parametrize("failures", [[], [OneError("beside it")]], ids=["alone", "beside a failure"])
+async def test_a_wrapped_cancellation_does_not_come_out(where: str, failures: list[BaseException]) -> None:
+    """Code that collects what its parts raise may wrap a cancellation: of that, the group lets out the rest."""
+    out: list[BaseException] = []
+
+    async def wrap() -> None:
+        try:
+            scope.deadline = bridgeio.current_time()
+            await bridgeio.sleep_forever()
+        except BaseException as error:
+            raise BaseExceptionGroup("the parts", [error, *failures]) from None
+
+    with bridgeio.CancelScope() as scope:
+        try:
+            async with bridgeio.create_task_group() as group:
+                if where == "child":
+                    group.start_soon(wrap)
+                    await bridgeio.sleep_forever()
+                await wrap()
+        except ExceptionGroup as error:  # one that holds a cancellation is none
+            out.append(error)
+    assert [str(error.exceptions[0]) for error in out if isinstance(error, ExceptionGroup)] == [
+        "the parts (1 sub-exception)" for _ in failures
+    ]
+
+
+@pytest.mark.bridgeio_promise(6)
+async def test_the_blocks_own_error_is_told_once() -> None:
+    """It stands in the group, and not a second time as what the group was raised in the handling of."""
+
+    async def block() -> None:
+        async with bridgeio.create_task_group():
+            raise OneError("told once")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await block()
+    assert "".join(traceback.format_exception(caught.value)).count("OneError: told once") == 1
+
+
+@pytest.mark.bridgeio_promise(6)
 async def test_every_failure_keeps_its_traceback() -> None:
     """Each exception in the group tells the lines of the child that raised it."""
 
