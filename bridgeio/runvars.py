@@ -45,9 +45,11 @@ class EventLoopToken:
 
 
 def current_token() -> EventLoopToken:
-    """What stands for the run that the caller is in; also in a callback of its loop.
+    """What stands for the run that the caller is in.
 
-    :raises NoBackendError: outside any framework.
+    In a callback, too, where that is one of a loop: of asyncio's, Trio's or Twisted's.
+
+    :raises NoBackendError: outside any framework, and in callbacks on gevent and threads.
     """
     return EventLoopToken(running_host())
 
