@@ -3,7 +3,8 @@
 Rule 1: the run pays nothing but one call in each quarter of the limit. A thread asks the host for that
 call; as long as somebody keeps the host to himself, it is not made.
 Rule 2: nobody is accused for others: only who was found running at each look, for the whole limit, is
-reported. Many tasks that each run for a little while are a busy program, and no offence.
+reported. Many tasks that each run for a little while are a busy program, and no offence. Looks are counted, not
+time: a process that was stopped, or a machine that stood still, makes one look late, and nobody guilty.
 """
 
 from __future__ import annotations
@@ -101,15 +102,13 @@ class _Watchdog:
 
     def _look_until_answered(self) -> None:
         suspect: TaskInfo | None = None
-        since = monotonic()
-        reported = False
+        looks = 0
         while not self._wait(self._is_quiet):
             task = self._running()
             found = None if task is None else task.info()
-            if found != suspect:
-                suspect, since, reported = found, monotonic(), False
-            elif not reported and monotonic() - since >= self._limit:
-                reported = True
+            looks = looks + 1 if found == suspect else 1
+            suspect = found
+            if looks == _LOOKS + 1:  # the limit lies between the first and the last of them
                 self._report(task)
 
     def _running(self) -> Task | None:

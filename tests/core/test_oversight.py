@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -88,6 +89,25 @@ def test_what_is_no_task_is_reported_as_such(caplog: pytest.LogCaptureFixture) -
     (message,) = look_at([], caplog)
     assert "code outside of bridgeio's tasks (fake)" in message
     assert "looked_enough.wait" in message
+
+
+def test_who_was_stopped_with_the_whole_process_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    """When a process or its machine stands still, nobody gives way meanwhile, and nobody could."""
+
+    class StoppedHost(FakeHost):
+        def census(self) -> list[Suspect]:
+            end = monotonic() + 5 * LIMIT
+            while monotonic() < end:
+                pass
+            self.calls.pop()()
+            self.looks += 1
+            self.looked_enough.set()
+            return []
+
+    host: Any = StoppedHost()
+    with watched(host, LIMIT):
+        assert host.looked_enough.wait(30)
+    assert [record for record in caplog.records if record.name == "bridgeio.watchdog"] == []
 
 
 def test_a_forked_child_does_not_wait_for_the_thread() -> None:
