@@ -473,7 +473,11 @@ class AdoptedTask(_WaitingTask):
         scope = self.scope
         if self.abort is not None or self._gives_way or self.native.done():
             return
-        if getattr(self.native, "_fut_waiter", None) is self._wait:  # woken out of ours, and not gone on yet
+        waited = getattr(self.native, "_fut_waiter", None)
+        if waited is self._wait:  # woken out of ours, and not gone on yet
+            self.interrupt()
+            return
+        if waited is None and _is_about_to_be_cancelled(self.native):  # two at once would become one, and ours
             self.interrupt()
             return
         if scope.cancelled and not scope.edge:

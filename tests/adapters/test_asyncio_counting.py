@@ -272,6 +272,31 @@ def test_a_native_cancel_that_waits_for_its_turn_is_not_taken_for_the_scopes(
     inside(main)
 
 
+def test_a_native_cancel_of_a_task_that_only_gives_way(inside: Inside) -> None:
+    """``asyncio.sleep(0)`` waits for nothing, so asyncio makes one cancellation of two: that is not the scope's."""
+    steps: list[None] = []
+
+    async def victim(scope: bridgeio.CancelScope) -> None:
+        with scope:
+            for _ in range(100_000):
+                steps.append(await asyncio.sleep(0))
+        await asyncio.sleep(3600)
+
+    async def main() -> None:
+        scope = bridgeio.CancelScope()
+        task = asyncio.create_task(victim(scope))
+        await until(lambda: steps)
+        asyncio.get_running_loop().call_soon(
+            task.cancel
+        )  # comes between the scope's cancel and what that asks of asyncio
+        scope.cancel()
+        await asyncio.wait([task], timeout=20)
+        assert task.cancelled()
+        assert task.cancelling() == 1
+
+    inside(main)
+
+
 @both_sleeps
 def test_two_native_cancels_come_as_asyncio_has_them(inside: Inside, sleep: Sleep) -> None:
     """The second strikes the cleanup after the first, and both are counted."""
