@@ -10,6 +10,7 @@ from asyncio.tasks import _leave_task as leave_task
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from inspect import CORO_CREATED, getcoroutinestate
+from math import inf
 from types import coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,7 +40,7 @@ class _WaitingTask(Task):
     never by its being zero: somebody may have swallowed one long ago.
 
     :ivar _heard_at: how many had come when our scope was last heard of; what comes later is not ours.
-    :ivar _kept_at: how many had come with the one that is kept.
+    :ivar _kept_at: how many had come with the first that is kept.
     :ivar _kept_args: its message.
     """
 
@@ -49,7 +50,7 @@ class _WaitingTask(Task):
         super().__init__(host, name, scope)
         self.native = native
         self._heard_at = -1
-        self._kept_at = 0
+        self._kept_at: float = 0
         self._kept_args: tuple[Any, ...] = ()
         self._wait = Wait(host.loop)
 
@@ -106,10 +107,11 @@ class _WaitingTask(Task):
     @coroutine
     def give_way(self) -> Generator[Any, Any, None]:
         self.budget = BUDGET
+        before = self._natives_heard()
         try:
             yield
         except asyncio.CancelledError as error:
-            self._keep(error)
+            self._keep(error, before + 1)
 
     @coroutine
     def raise_kept(self) -> Generator[Any, Any, None]:
@@ -127,6 +129,10 @@ class _WaitingTask(Task):
     def _natives(self, native: asyncio.Task[Any]) -> int:
         """How many cancellations that are not ours have come, and were not taken back."""
         return native.cancelling()
+
+    def _natives_heard(self) -> int:
+        """The same without what is still to come."""
+        return 0 if self.native is None else self._natives(self.native) - _is_about_to_be_cancelled(self.native)
 
     def _mark(self, error: BaseException) -> None:
         """This one is asyncio's, whatever comes after it."""
@@ -184,15 +190,19 @@ class _WaitingTask(Task):
             self._keep(error)
             del error  # a cycle through its traceback
 
-    def _keep(self, error: BaseException) -> None:
+    def _keep(self, error: BaseException, at: float = inf) -> None:
         """The cancellation comes again when the task waits, one turn from now, unless it has been taken
         back by then. At once would be too early: before Python 3.13 `Task.uncancel` leaves it due, so
-        that an `asyncio.timeout` whose block has a result would be survived by its cancellation."""
+        that an `asyncio.timeout` whose block has a result would be survived by its cancellation.
+        Of two that are kept, or came as one, one may be taken back: the other is due then.
+
+        :param at: how many had come with the first of those that this one is.
+        """
         native = asyncio.current_task()
         if native is not None:
+            self._kept_at = min(self._natives(native), at, self._kept_at if self.kept else inf)
             self.kept = True
             self._kept_args = error.args
-            self._kept_at = self._natives(native)
             self.host.loop.call_soon(self.deliver_kept, native)
 
 

@@ -279,7 +279,8 @@ def test_a_native_cancel_of_a_task_that_only_gives_way(inside: Inside) -> None:
     async def victim(scope: bridgeio.CancelScope) -> None:
         with scope:
             for _ in range(100_000):
-                steps.append(await asyncio.sleep(0))
+                await asyncio.sleep(0)
+                steps.append(None)
         await asyncio.sleep(3600)
 
     async def main() -> None:
@@ -290,6 +291,29 @@ def test_a_native_cancel_of_a_task_that_only_gives_way(inside: Inside) -> None:
             task.cancel
         )  # comes between the scope's cancel and what that asks of asyncio
         scope.cancel()
+        await asyncio.wait([task], timeout=20)
+        assert task.cancelled()
+        assert task.cancelling() == 1
+
+    inside(main)
+
+
+def test_of_two_cancels_that_were_kept_as_one_the_other_remains(inside: Inside) -> None:
+    """A timeout and somebody else cancel a task that gives way, and the timeout takes its own back."""
+    steps: list[None] = []
+
+    async def victim() -> None:
+        while me().cancelling() == 0:
+            await bridgeio.lowlevel.checkpoint()
+            steps.append(None)
+        me().uncancel()
+        await asyncio.sleep(3600)
+
+    async def main() -> None:
+        task = asyncio.create_task(victim())
+        await until(lambda: steps)
+        for _ in range(2):
+            asyncio.get_running_loop().call_soon(task.cancel)
         await asyncio.wait([task], timeout=20)
         assert task.cancelled()
         assert task.cancelling() == 1
