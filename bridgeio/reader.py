@@ -117,10 +117,11 @@ class Reader:
         :raises IncompleteReadError: if the stream ends first, with what had come as ``.partial``.
         :raises LimitOverrunError: if it does not come within ``limit`` bytes; they stay in the
             stream, and `discard_until` skips them.
-        :raises ValueError: if the separator is empty.
+        :raises TypeError: if the separator is no bytes.
+        :raises ValueError: if it is empty.
         """
-        if not separator:
-            raise ValueError("an empty separator would be found everywhere")
+        if type(separator) is not bytes or not separator:
+            _check_separator(separator)
         task = get_current()
         if task is None or task.thread != get_ident():
             task = current_task()
@@ -210,10 +211,10 @@ class Reader:
         A cancelled call has skipped a part of that, and nothing behind the separator: call it again.
 
         :raises IncompleteReadError: if the stream ends first; all is skipped, ``.partial`` is empty.
-        :raises ValueError: if the separator is empty.
+        :raises TypeError: if the separator is no bytes.
+        :raises ValueError: if it is empty.
         """
-        if not separator:
-            raise ValueError("an empty separator would be found everywhere")
+        _check_separator(separator)
         task = await begin()
         if self._reading:
             raise self._busy()
@@ -313,3 +314,11 @@ class Reader:
 
     def _busy(self) -> BusyError:
         return BusyError(f"another task is already reading from {show_address(self._source.peer)}")
+
+
+def _check_separator(separator: object) -> None:
+    """Before anything is waited for: a str would be looked for when the first byte has come, if one ever does."""
+    if not isinstance(separator, bytes | bytearray | memoryview):
+        raise TypeError(f"a separator is bytes, not {type(separator).__name__}")
+    if not separator:
+        raise ValueError("an empty separator would be found everywhere")

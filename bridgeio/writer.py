@@ -72,12 +72,13 @@ class Writer:
 
         More bytes than ``write_limit`` in one call are refused whole, whatever the kernel would take.
 
+        :raises TypeError: for what is no bytes.
         :raises StreamClosedError: after ``close``, ``abort`` or ``write_eof``.
         :raises WriteBufferFullError: if more than ``write_limit`` bytes would wait.
         :raises OSError: if the connection is broken (`ConnectionResetError`, `BrokenPipeError`).
         """
         if type(data) is not bytes:
-            data = memoryview(data).cast("B")
+            data = _flat(data)
         if not (self._open and self._source.usable):
             raise self._refusal()
         size = len(data)
@@ -366,6 +367,19 @@ class _Drain:
 
     def doing(self, abort: object) -> str:
         return self._writer.doing(self._until_closed)
+
+
+def _flat(data: Bytes) -> memoryview:
+    try:
+        return memoryview(data).cast("B")
+    except TypeError as error:
+        raise TypeError(f"{_WANTED.get(type(data).__name__, 'a stream carries bytes')}: {error}") from None
+
+
+_WANTED = {
+    "str": "a stream carries bytes, so encode() the text",
+    "coroutine": "a coroutine was to be written, and not what awaiting it gives",
+}
 
 
 def _again(error: OSError) -> OSError:

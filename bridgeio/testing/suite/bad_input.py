@@ -287,13 +287,26 @@ async def test_connections_that_are_over_leave_no_cycles(end: str) -> None:
 
 
 async def test_garbage_for_arguments() -> None:
-    """What no stream can send is a TypeError, and the stream is as it was."""
+    """What no stream can send is a TypeError that says what it carries, and the stream is as it was."""
+    forgotten = bridgeio.sleep(0)
     async with unchanged(), peer_stream() as (_, writer, peer):
-        for garbage in ("text", 3, None):
-            with pytest.raises(TypeError):
+        for garbage, advice in (("text", "encode"), (3, "bytes"), (None, "bytes"), (forgotten, "awaiting")):
+            with pytest.raises(TypeError, match=advice):
                 writer.write(garbage)  # type: ignore[arg-type]
         writer.write(b"fine")
         assert await peer.receive(4) == b"fine"
+    forgotten.close()
+
+
+@pytest.mark.parametrize("name", ["readuntil", "discard_until"])
+async def test_a_separator_that_is_no_bytes(name: str) -> None:
+    """A str is refused at once: looked for at the first byte only, it would wait for a silent peer for ever."""
+    async with unchanged(), peer_stream() as (reader, _, peer):
+        for garbage in ("\n", 10, None):
+            with pytest.raises(TypeError, match="separator is bytes"):
+                await getattr(reader, name)(garbage)
+        peer.send(b"fine;")
+        assert await reader.readuntil(b";") == b"fine;"
 
 
 @contextmanager
