@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 from bridgeio.contract import Backend, Main, Scope
-from bridgeio.errors import BackendBusyError, NoBackendError
+from bridgeio.errors import BackendBusyError, NoBackendError, check_options
 from bridgeio_asyncio.generators import Generators
 from bridgeio_asyncio.host import AsyncioHost, host_of
 from bridgeio_asyncio.task import AdoptedTask, SpawnedTask, drive
@@ -26,6 +26,7 @@ class AsyncioBackend(Backend):
         self.name = name
 
     def run(self, main: Main[T], options: Mapping[str, object]) -> T:
+        check_options(self.name, options, "debug", "loop_factory")
         arguments = self._runner_arguments(**dict[str, Any](options))
         if asyncio._get_running_loop() is not None:
             raise BackendBusyError("an asyncio loop is already running in this thread: await the function instead")

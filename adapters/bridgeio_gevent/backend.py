@@ -15,7 +15,7 @@ import gevent
 from greenlet import getcurrent, greenlet
 
 from bridgeio.contract import CURRENT, Backend, Main, Scope
-from bridgeio.errors import BackendBusyError, NoBackendError
+from bridgeio.errors import BackendBusyError, NoBackendError, check_options
 from bridgeio_gevent import in_gevent
 from bridgeio_gevent.host import host_of
 from bridgeio_gevent.task import GeventTask, TaskGreenlet, carried_by, carry_nothing, drive, steps
@@ -30,7 +30,7 @@ class GeventBackend(Backend):
 
     def run(self, main: Main[T], options: Mapping[str, object]) -> T:
         """In the calling greenlet, which may be one of many in an application that runs already."""
-        _take_no_options(**options)
+        check_options(self.name, options)
         inside = getcurrent()
         carried = carried_by(inside)
         if carried is not None and carried.driven:
@@ -152,7 +152,3 @@ def _ctrl_c_ends(task: GeventTask, inside: greenlet) -> Iterator[None]:
     finally:
         if is_set and signal.getsignal(signal.SIGINT) is on_signal:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _take_no_options() -> None:
-    """Calling this with any option is the TypeError that `Backend.run` promises."""

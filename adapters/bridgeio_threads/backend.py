@@ -11,7 +11,7 @@ from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 from bridgeio.contract import CURRENT, Backend, Main, Scope, Task
-from bridgeio.errors import BackendBusyError, NoBackendError
+from bridgeio.errors import BackendBusyError, NoBackendError, check_options
 from bridgeio.unpatched import get_ident, original
 from bridgeio_threads.host import ThreadsHost
 from bridgeio_threads.interrupts import interrupts_strike
@@ -36,7 +36,8 @@ class ThreadsBackend(Backend):
         atexit.register(self._flush_shared)
 
     def run(self, main: Main[T], options: Mapping[str, object]) -> T:
-        _check_options(**options)
+        check_options(self.name, options, "baton")
+        _check_baton(**options)
         if _running_task() is not None:
             raise BackendBusyError("a threads run is going on in this thread: await the function instead")
         host = self._new_host()
@@ -121,7 +122,7 @@ def _running_task() -> ThreadTask | None:
     return task if isinstance(task, ThreadTask) and task.thread == get_ident() else None
 
 
-def _check_options(*, baton: object = True) -> None:
+def _check_baton(*, baton: object = True) -> None:
     if baton is not True:
         raise ValueError(
             f"the threads backend cannot run with baton={baton!r}: scopes, events and writers would lose wake-ups "

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import trio
 
 from bridgeio.contract import Backend, Main
-from bridgeio.errors import BackendBusyError, NoBackendError
+from bridgeio.errors import BackendBusyError, NoBackendError, check_options
 from bridgeio_trio.host import TrioHost, current_host
 from bridgeio_trio.task import TrioTask
 
 __all__ = ["TrioBackend"]
 
 T = TypeVar("T")
+
+OPTIONS = ("clock", "instruments", "restrict_keyboard_interrupt_to_checkpoints", "strict_exception_groups")
 
 
 class TrioBackend(Backend):
@@ -23,10 +25,10 @@ class TrioBackend(Backend):
     name = "trio"
 
     def run(self, main: Main[T], options: Mapping[str, object]) -> T:
-        arguments = self._run_arguments(**dict[str, Any](options))
+        check_options(self.name, options, *OPTIONS)
         if _is_running():
             raise BackendBusyError("Trio is already running in this thread: await the function instead")
-        return trio.run(self._run_main, main, **arguments)
+        return trio.run(self._run_main, main, **dict[str, Any](options))
 
     def current_task(self) -> TrioTask:
         try:
@@ -37,21 +39,6 @@ class TrioBackend(Backend):
 
     def versions(self) -> dict[str, str]:
         return {"trio": trio.__version__}
-
-    def _run_arguments(
-        self,
-        *,
-        clock: trio.abc.Clock | None = None,
-        instruments: Sequence[trio.abc.Instrument] = (),
-        restrict_keyboard_interrupt_to_checkpoints: bool = False,
-        strict_exception_groups: bool = True,
-    ) -> dict[str, Any]:
-        return {
-            "clock": clock,
-            "instruments": instruments,
-            "restrict_keyboard_interrupt_to_checkpoints": restrict_keyboard_interrupt_to_checkpoints,
-            "strict_exception_groups": strict_exception_groups,
-        }
 
     async def _run_main(self, main: Main[T]) -> T:
         """Begins with a record of ours, lest a task that blocks in this run be taken for this one."""

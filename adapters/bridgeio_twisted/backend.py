@@ -16,7 +16,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from twisted.internet.error import ReactorAlreadyRunning, ReactorNotRestartable
 
 from bridgeio.contract import Backend, Main, cancel
-from bridgeio.errors import BackendBusyError
+from bridgeio.errors import BackendBusyError, check_options
 from bridgeio.unpatched import original
 from bridgeio_twisted.host import TwistedHost, host_of
 from bridgeio_twisted.task import Cancelled, not_a_task
@@ -42,6 +42,7 @@ class TwistedBackend(Backend):
         self._one_at_a_time = original("_thread", "allocate_lock")()
 
     def run(self, main: Main[T], options: Mapping[str, object]) -> T:
+        check_options(self.name, options, "reactor")
         named = self._named_reactor(**options)  # type: ignore[arg-type]
         if not self._one_at_a_time.acquire(False):
             raise _busy("bridgeio.run() is using it: await the function there")
