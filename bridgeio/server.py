@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Host
@@ -324,6 +324,12 @@ class Serving:
         self._bind = bind
         self._group = create_task_group()
         self._server: Server | None = None
+
+    if not TYPE_CHECKING:  # which find out by themselves
+
+        def __await__(self):
+            """As asyncio's ``start_server`` is used."""
+            raise TypeError("serve() is not awaited: write `async with serve(...) as server:`, or start serve_task()")
 
     async def __aenter__(self) -> Server:
         host = (await begin()).host

@@ -101,6 +101,17 @@ async def test_a_handler_that_is_no_coroutine_function(handler: Any) -> None:
         bridgeio.serve_unix(handler, "/nowhere")
 
 
+async def test_a_server_that_is_awaited() -> None:
+    """``await serve(...)``, as asyncio has it, says what to write instead; nothing listens."""
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        pass
+
+    async with unchanged():
+        with pytest.raises(TypeError, match="async with serve"):
+            await bridgeio.serve(handler, "127.0.0.1")  # type: ignore[misc]
+
+
 async def test_a_port_in_use() -> None:
     """The system's error, with the address; whatever was bound before is closed again."""
     with RawListener() as taken:
