@@ -38,9 +38,14 @@ def blocking(async_fn: Callable[P, Any]) -> Callable[P, Any]:
     Between two calls a `Writer`'s synchronous methods may be called as they are; everything else of
     bridgeio belongs inside a call. Calls by several threads take turns at their waits.
 
-    :raises TypeError: by the call, if the function gives nothing of that kind.
+    :raises TypeError: by the call, if the function gives nothing of that kind; for a coroutine, at once.
     :raises RuntimeError: when called where an event loop is running, which it would stop.
     """
+
+    given: object = async_fn
+    if iscoroutine(given):
+        given.close()
+        raise TypeError("blocking() takes the async function itself, and gives one to call: leave out the first ()")
 
     @functools.wraps(async_fn)
     def call(*args: P.args, **kwargs: P.kwargs) -> Any:

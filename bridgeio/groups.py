@@ -124,6 +124,7 @@ class TaskGroup:
         has started raises here, and leaves the group alone.
 
         :raises RuntimeError: if the child ends without having said so.
+        :raises TypeError: if calling the function gives no coroutine, or it takes no ``task_status``.
         """
         self._check_open()
         label = name_of(function, name)
@@ -131,7 +132,7 @@ class TaskGroup:
             return await self._native.start(partial(_with_status, function), args, label)
         task = await begin()
         start = _Start(self, task, label)
-        coro = as_coroutine(function, *args, task_status=start)
+        coro = _startable(function, *args, task_status=start)
         start.child = self._spawn(coro, label, start)
         return await start.wait()
 
@@ -353,7 +354,19 @@ class _NativeStatus:
 
 def _with_status(function: AsyncFunction, *args: object, task_status: TaskStatus[Any]) -> Coroutine[Any, Any, Any]:
     """What a framework's own group calls, in the child, in place of the function."""
-    return as_coroutine(function, *args, task_status=_NativeStatus(task_status, current_host()))
+    return _startable(function, *args, task_status=_NativeStatus(task_status, current_host()))
+
+
+def _startable(function: AsyncFunction, *args: object, task_status: Any) -> Coroutine[Any, Any, Any]:
+    try:
+        return as_coroutine(function, *args, task_status=task_status)
+    except TypeError as error:
+        if "task_status" not in str(error):
+            raise
+        raise TypeError(
+            f"{name_of(function)} has no parameter task_status, which start() gives to it: add one, and call "
+            "task_status.started(); or use start_soon()"
+        ) from error
 
 
 def name_of(function: object, name: object = None) -> str:

@@ -24,6 +24,8 @@ __all__ = ["Condition", "ConditionStatistics", "Lock", "LockStatistics"]
 
 T = TypeVar("T")
 
+_INSIDE = "the Lock of this Condition, which is used inside `async with condition:`"
+
 
 @dataclass(frozen=True, slots=True)
 class LockStatistics:
@@ -79,7 +81,7 @@ class Lock:
         :raises SharedBetweenRunsError: if a task of another run holds it.
         """
         if not self._take(current_task()):
-            raise WouldBlock(f"this is {self._line.what}")
+            raise WouldBlock(f"nobody gets {self._line.what} without waiting")
 
     def release(self) -> None:
         """Hands the lock to the first who waits for it.
@@ -130,11 +132,11 @@ class Lock:
         if self._line.holder is task:
             self._hand_over()
 
-    def _check_owned_by(self, task: Task) -> None:
+    def _check_owned_by(self, task: Task, what: str = "this Lock") -> None:
         owner = self._line.holder
         if owner is not task:
             held = "nobody holds it" if owner is None else f"{owner.name} holds it"
-            raise RuntimeError(f"{task.name} does not hold this Lock: {held}")
+            raise RuntimeError(f"{task.name} does not hold {what}: {held}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,7 @@ class Condition:
         :raises SharedBetweenRunsError: if tasks of another run are waiting.
         """
         task = await begin()
-        self._lock._check_owned_by(task)
+        self._lock._check_owned_by(task, _INSIDE)
         waiter = self._line.add(task, None)
         self._lock._hand_over()
         try:
@@ -213,7 +215,7 @@ class Condition:
         :raises SharedBetweenRunsError: if tasks of another run are waiting.
         """
         task = await begin()
-        self._lock._check_owned_by(task)
+        self._lock._check_owned_by(task, _INSIDE)
         result = predicate()
         if result:
             await spend(task)
@@ -244,5 +246,5 @@ class Condition:
 
     def _check_notifier(self) -> None:
         task = current_task()
-        self._lock._check_owned_by(task)
+        self._lock._check_owned_by(task, _INSIDE)
         self._line.check_run(task)

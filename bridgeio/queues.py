@@ -95,7 +95,7 @@ class Queue(Generic[T]):
         """
         self._check_not_shut_down()
         if not self._handover.give(item):
-            raise QueueFull(f"the queue has its {self._maxsize} items")
+            raise QueueFull(f"the queue is full: maxsize is {self._maxsize}")
 
     async def get(self) -> T:
         """The oldest item; waits while there is none. Cancelled, it has got nothing: an item that was

@@ -158,6 +158,6 @@ class Line(Generic[T]):
         try:
             task = current_task()
         except NoBackendError:
-            check_thread(first.task.host, f"what wakes tasks at {self.what}")
+            check_thread(first.task.host, f"what ends a wait for {self.what}")
         else:
             self.check_run(task)

@@ -112,15 +112,23 @@ class _Run:
 
 def spawn_greenlet(async_fn: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...]) -> TaskGreenlet:
     """The body of `bridgeio_gevent.spawn`."""
-    coro = async_fn(*args)
-    if not iscoroutine(coro):
-        raise TypeError(f"{async_fn!r} is no async function: calling it gave {type(coro).__name__}, not a coroutine")
+    coro = _made_by(async_fn, args)
     host = host_of(gevent.get_hub())
     host.shared = True
     task = GeventTask(host, getattr(async_fn, "__qualname__", repr(async_fn)), Scope())
     carrier = TaskGreenlet(task, coro)
     carrier.start()
     return carrier
+
+
+def _made_by(function: Any, args: tuple[Any, ...]) -> Coroutine[Any, Any, Any]:
+    if iscoroutine(function):
+        function.close()
+        raise TypeError("spawn() takes the async function itself, and its arguments after it: leave out the ()")
+    coro = function(*args)
+    if not iscoroutine(coro):
+        raise TypeError(f"{function!r} is no async function: calling it gave {type(coro).__name__}, not a coroutine")
+    return coro
 
 
 @contextlib.contextmanager

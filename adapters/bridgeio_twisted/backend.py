@@ -100,7 +100,10 @@ class _Run(Generic[T]):
                 self._run_reactor()
         except (ReactorNotRestartable, ReactorAlreadyRunning) as error:
             coro.close()
-            raise _busy("it was stopped with stop(), and Twisted starts no reactor again") from error
+            raise _busy(
+                "it was stopped: Twisted starts no reactor again after stop(), "
+                "so let a run end by returning from its function"
+            ) from error
         finally:
             host.close()
             _end_threads(self._reactor)

@@ -200,6 +200,7 @@ def spawn_gives_a_greenlet() -> None:
     assert pool.map(blocking(double), range(4)) == [0, 2, 4, 6]
     pool.join()
     assert isinstance(raised_by(bridgeio_gevent.spawn, len, ()), TypeError)
+    assert "leave out the ()" in str(raised_by(bridgeio_gevent.spawn, bridgeio.sleep(0)))
 
 
 @promise

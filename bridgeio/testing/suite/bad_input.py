@@ -112,6 +112,28 @@ async def test_a_server_that_is_awaited() -> None:
             await bridgeio.serve(handler, "127.0.0.1")  # type: ignore[misc]
 
 
+async def test_start_of_a_function_that_cannot_say_so() -> None:
+    """A function without ``task_status``, or one that is not async, is a TypeError that says what is missing."""
+
+    async def child() -> None:
+        raise AssertionError("it must not run")
+
+    def plain(*, task_status: bridgeio.TaskStatus[None]) -> None:
+        pass
+
+    async with bridgeio.create_task_group() as group:
+        with pytest.raises(TypeError, match=r"child has no parameter task_status.*start_soon"):
+            await group.start(child)
+        with pytest.raises(TypeError, match="plain is no async function"):
+            await group.start(plain)  # type: ignore[arg-type]
+
+
+async def test_a_coroutine_for_blocking() -> None:
+    """``blocking(function(...))`` says that the function itself is wanted, and leaves no coroutine behind."""
+    with pytest.raises(TypeError, match=r"leave out the first \(\)"):
+        bridgeio.blocking(bridgeio.sleep(0))  # type: ignore[call-overload]
+
+
 async def test_a_port_in_use() -> None:
     """The system's error, with the address; whatever was bound before is closed again."""
     with RawListener() as taken:

@@ -86,7 +86,8 @@ async def test_an_event_is_not_set_by_a_foreign_thread() -> None:
         await until(lambda: event.statistics().tasks_waiting)
         error = await _in_a_thread(event.set)
         assert isinstance(error, RuntimeError)
-        assert "thread" in str(error)
+        assert "a wait for an Event was called in another thread" in str(error)
+        assert "hand the call over" in str(error)
         assert not event.is_set()
         assert event.statistics().tasks_waiting == 1
         event.set()
