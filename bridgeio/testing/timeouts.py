@@ -22,12 +22,19 @@ def ended_after(seconds: float) -> Iterator[None]:
     """A block of a task's that is cancelled after that time, and then is a `TimeoutError`; the tasks are
     printed first. A deadline of the scope's own would leave it to chance which of the two comes first."""
     host = current_host()
-    with bridgeio.fail_after(None) as scope:
-        timer = host.timers.add(host.now() + seconds, partial(_end, scope, host))
-        try:
-            yield
-        finally:
-            timer.cancel()
+    scope = bridgeio.fail_after(None)
+    try:
+        with scope:
+            timer = host.timers.add(host.now() + seconds, partial(_end, scope, host))
+            try:
+                yield
+            finally:
+                timer.cancel()
+    except TimeoutError as error:
+        if not scope.cancelled_caught:
+            raise
+        words = f"the test has not ended after {seconds:g} seconds (--bridgeio-timeout); stderr has its tasks"
+        raise TimeoutError(words) from error.__cause__
 
 
 def _end(scope: bridgeio.CancelScope, host: Host) -> None:

@@ -350,7 +350,7 @@ def test_a_test_that_hangs_is_ended(session: pytest.Pytester) -> None:
 
 
 def test_a_test_that_hangs_shows_its_tasks(session: pytest.Pytester) -> None:
-    """When the plugin ends a test it prints what each of its tasks waited for, before they were cancelled."""
+    """When the plugin ends a test it says that it did, and what each of its tasks waited for before that."""
     session.makepyfile(
         """
         import bridgeio
@@ -369,6 +369,7 @@ def test_a_test_that_hangs_shows_its_tasks(session: pytest.Pytester) -> None:
     assert len(printed) == len(backends)
     assert all("waiting for an Event" in line for line in printed)
     result.stdout.fnmatch_lines(["*main: *waiting for its children: forgotten*"])
+    result.stdout.fnmatch_lines(["*the test has not ended after 0.2 seconds (--bridgeio-timeout)*"])
 
 
 def test_a_timeout_of_pytest_timeouts_shows_the_tasks(session: pytest.Pytester) -> None:
