@@ -58,7 +58,8 @@ class AsyncioHost(Host):
         return task
 
     def tasks_known(self) -> list[SpawnedTask | AdoptedTask]:
-        return list(self.tasks.values())
+        """Without those that are done: whoever awaited one may go on before its callback has us forget it."""
+        return [task for native, task in list(self.tasks.items()) if not native.done()]
 
     def adopt(self, native: asyncio.Task[Any]) -> SpawnedTask | AdoptedTask:
         """The record of a native task; the same one as long as the task lives."""

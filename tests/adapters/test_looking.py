@@ -48,6 +48,13 @@ async def test_a_future_is_named() -> None:
 
 
 @on_asyncio
+async def test_a_native_task_that_has_ended_is_shown_no_more() -> None:
+    """Whoever awaited it, and goes on in the same turn of the loop, does not find it in the dump."""
+    await asyncio.create_task(checkpoint(), name="subject")
+    assert line_of("subject") == ""
+
+
+@on_asyncio
 async def test_a_native_task_is_shown_once_it_has_called() -> None:
     """A task that asyncio started is unknown until it calls bridgeio, and from then until its end is shown with
     its name, what it awaits of either kind, and its stack."""
