@@ -122,6 +122,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of the backend that this test is about."""
+    if not hasattr(request, "param"):
+        pytest.fail("the fixture `backend` is for tests marked @pytest.mark.bridgeio: mark this one", pytrace=False)
     return str(request.param)
 
 

@@ -328,6 +328,14 @@ def test_what_a_test_leaves_behind_fails_it(session: pytest.Pytester, what: str)
     result.stdout.fnmatch_lines(["*left behind by this test*", "FAILED *test_leaving*"])
 
 
+def test_the_fixture_wants_the_mark(session: pytest.Pytester) -> None:
+    """A test that asks for ``backend`` and is not marked is told to be."""
+    session.makepyfile("def test_unmarked(backend): pass")
+    result = run(session, "--backend", "asyncio")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*for tests marked @pytest.mark.bridgeio: mark this one*"])
+
+
 def test_a_test_that_hangs_is_ended(session: pytest.Pytester) -> None:
     """Without pytest-timeout too: the test fails where it waits, and the session goes on."""
     session.makepyfile(

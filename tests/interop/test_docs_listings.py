@@ -138,13 +138,14 @@ def test_the_synchronous_client() -> None:
             assert peer.makefile("rb").read() == b"?\n?\n"
 
 
-def test_the_test(tmp_path: Path) -> None:
-    """The tutorial's test file passes, twice on each backend that is asked for."""
-    copy = tmp_path / "test_echo.py"
-    copy.write_bytes((LISTINGS / "test_echo.py").read_bytes())
+@pytest.mark.parametrize(("name", "passed"), [("test_echo", 4), ("test_virtual_time", 2)])
+def test_the_test(tmp_path: Path, name: str, passed: int) -> None:
+    """The test files that the pages show pass, each of their tests on each backend that is asked for."""
+    copy = tmp_path / f"{name}.py"
+    copy.write_bytes((LISTINGS / f"{name}.py").read_bytes())
     done = run_python("-m", "pytest", *plugin(), "-p", "no:cacheprovider", "--rootdir", tmp_path, copy, "-q",
                       "--backend", "asyncio", "--backend", "threads")  # fmt: skip
-    assert "4 passed" in done.stdout, done.stdout + done.stderr
+    assert f"{passed} passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_swept_protocol(tmp_path: Path) -> None:
