@@ -96,6 +96,27 @@ async def test_many_questions_at_once() -> None:
 
 
 @pytest.mark.bridgeio
+async def test_the_session_that_cleans_up() -> None:
+    """It waits for the answer to its goodbye, also when it is cancelled from outside in the middle of a wait."""
+    seen: list[str] = []
+
+    async def answer(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        await reader.readuntil(b"QUIT\r\n")
+        seen.append("goodbye")
+        writer.write(b"BYE\r\n")
+
+    async with bridgeio.serve(answer, "localhost") as server:
+        for cancelled in (False, True):
+            with bridgeio.CancelScope() as scope:
+                async with listing("cleanup").session("localhost", server.port) as (reader, _):
+                    if cancelled:
+                        scope.cancel()
+                        await reader.readline()
+            seen.append("left")
+    assert seen == ["goodbye", "left"] * 2
+
+
+@pytest.mark.bridgeio
 async def test_the_polite_server() -> None:
     """The handler says goodbye when its server closes, and counts as finished; who hung up before is no trouble."""
     async with bridgeio.serve(listing("draining").polite_echo, "localhost") as server:
