@@ -15,7 +15,7 @@ import curio
 from curio.meta import curio_running
 
 from bridgeio.contract import Backend, Main, Scope, cancel
-from bridgeio.errors import BackendBusyError, NoBackendError
+from bridgeio.errors import BackendBusyError, NoBackendError, check_options
 from bridgeio_curio.host import CurioHost, current_host
 from bridgeio_curio.task import CurioTask, drive
 
@@ -30,10 +30,10 @@ class CurioBackend(Backend):
     name = "curio"
 
     def run(self, main: Main[T], options: Mapping[str, object]) -> T:
-        arguments = self._kernel_arguments(**dict[str, Any](options))
+        check_options(self.name, options, "activations", "debug", "selector")
         if curio_running():
             raise BackendBusyError("a curio kernel is already running in this thread: use bridgeio_curio.enter")
-        with curio.Kernel(**arguments) as kernel:
+        with curio.Kernel(**dict[str, Any](options)) as kernel:
             result: T = kernel.run(_run_main, main)
         return result
 
@@ -45,9 +45,6 @@ class CurioBackend(Backend):
 
     def versions(self) -> dict[str, str]:
         return {"curio": version("curio")}
-
-    def _kernel_arguments(self, *, selector: Any = None, debug: Any = None, activations: Any = None) -> dict[str, Any]:
-        return {"selector": selector, "debug": debug, "activations": activations}
 
 
 async def enter_task(coro: Coroutine[Any, Any, T], name: str) -> T:
