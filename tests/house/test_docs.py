@@ -63,6 +63,15 @@ def test_every_link_of_a_page_outside_the_documentation_leads_somewhere(page: Pa
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_selection_of_tests_selects_some(page: Path) -> None:
+    """Where a page says ``pytest <file> -k <words>`` there is such a file, and a test with these words in its name."""
+    for file, words in re.findall(r"pytest (tests/\S+\.py) -k (\w+)", text_of(page)):
+        chapter = ROOT / "bridgeio" / "testing" / "suite" / Path(file).name.removeprefix("test_")
+        source = text_of(ROOT / file) + (text_of(chapter) if chapter.exists() else "")
+        assert re.search(rf"def test_\w*{words}", source), f"{file} -k {words}"
+
+
 def test_every_adapter_has_its_page() -> None:
     """The docstring of each adapter, which says what it does not promise, stands on a page about its framework."""
     pages = "".join(text_of(page) for page in PAGES if page.parent.name == "frameworks")
