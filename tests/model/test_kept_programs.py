@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import pytest
 
 from modelling.checking import check
+from modelling.judging import PlainTrio
 from modelling.kept import FOUND, KNOWN
 from modelling.semantics import UndefinedInTrioError, allowed_outcomes
 from modelling.state import Rules
-from modelling.worlds import Bridge, PlainTrio
+from modelling.worlds import Bridge
 
 KEPT = FOUND | KNOWN
 UNDEFINED_IN_TRIO = "a shield between a cancel and the next wait"

@@ -15,10 +15,11 @@ from hypothesis import Phase, given, reject, seed, settings
 
 from modelling.checking import check
 from modelling.generating import programs
+from modelling.judging import PlainTrio
 from modelling.programs import Program
 from modelling.semantics import TooManyStatesError, UndefinedInTrioError
 from modelling.state import Rules
-from modelling.worlds import Bridge, PlainTrio, World
+from modelling.worlds import Bridge, World
 
 EXAMPLES = int(os.environ.get("BRIDGEIO_MODEL_EXAMPLES", "150"))
 SEED = int(os.environ.get("BRIDGEIO_MODEL_SEED", "1"))

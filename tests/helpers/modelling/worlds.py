@@ -1,21 +1,18 @@
-"""The words in which the interpreter speaks to a library: bridgeio's, and Trio's own for the judge."""
+"""The words in which the interpreter speaks to a library, and bridgeio's."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from math import inf
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import hypothesis
-import trio
 import trio._core._run as trio_run
-import trio.testing
 
 import bridgeio
 from bridgeio.testing.virtual_time import run_in_virtual_time
 
-__all__ = ["Bridge", "PlainTrio", "Scope", "World"]
+__all__ = ["LOCKS", "Bridge", "Scope", "World", "trio_in_the_same_order"]
 
 
 class Scope(Protocol):
@@ -48,7 +45,7 @@ class World(Protocol):
 
 
 @contextmanager
-def _trio_in_the_same_order() -> Iterator[None]:
+def trio_in_the_same_order() -> Iterator[None]:
     """Trio shuffles tasks that are ready together. Here hypothesis throws the dice, so that a program that fails fails
     again. (Trio keeps these names for its own tests; there is no public one.)"""
     run: Any = trio_run
@@ -62,7 +59,7 @@ def _trio_in_the_same_order() -> Iterator[None]:
 hypothesis.register_random(trio_run._r)
 
 
-_LOCKS: dict[str, Callable[[Any], Any]] = {
+LOCKS: dict[str, Callable[[Any], Any]] = {
     "l": lambda library: library.Lock(),
     "s": lambda library: library.Semaphore(2),
     "n": lambda library: library.CapacityLimiter(1),
@@ -78,7 +75,7 @@ class Bridge:
         self._options = options
 
     def run(self, main: Callable[[], Any]) -> None:
-        with _trio_in_the_same_order():
+        with trio_in_the_same_order():
             run_in_virtual_time(main, backend=self._backend, backend_options=self._options)
 
     now = staticmethod(bridgeio.current_time)
@@ -101,146 +98,7 @@ class Bridge:
         return group
 
     def new_lock(self, kind: str) -> Any:
-        return _LOCKS[kind](bridgeio)
+        return LOCKS[kind](bridgeio)
 
     def new_channel(self) -> Any:
         return bridgeio.create_memory_object_stream[str](1)
-
-
-class PlainTrio:
-    """Trio without a line of bridgeio. Where the two have other words for the same, it follows the documentation of
-    bridgeio: ``start``, and entering and leaving a group, look for a cancellation, a cancelled ``start`` whose child
-    ends without a word says that it was cancelled, groups leave cancellations out, and `TimeoutError` is for a
-    deadline only."""
-
-    def run(self, main: Callable[[], Any]) -> None:
-        with _trio_in_the_same_order():
-            trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-
-    now = staticmethod(trio.current_time)
-    sleep = staticmethod(trio.sleep)
-    checkpoint = staticmethod(trio.lowlevel.checkpoint)
-    new_event = trio.Event
-
-    def cancelled(self) -> type[BaseException]:
-        return trio.Cancelled
-
-    def new_scope(self, deadline: float, shield: bool, fails: bool) -> Any:
-        return _Deadline(deadline, shield, fails)
-
-    def entered(self, scope: Any) -> Any:
-        return scope.entered()
-
-    def new_group(self) -> Any:
-        return _Nursery()
-
-    def scope_of(self, group: Any) -> Any:
-        return group.cancel_scope
-
-    def entered_group(self, group: Any) -> Any:
-        return group.entered()
-
-    def new_lock(self, kind: str) -> Any:
-        return _LOCKS[kind](trio)
-
-    def new_channel(self) -> Any:
-        return trio.open_memory_channel[str](1)
-
-
-class _Deadline:
-    """A `trio.CancelScope` that knows whether it was cancelled by hand."""
-
-    def __init__(self, deadline: float, shield: bool, fails: bool) -> None:
-        self._scope = trio.CancelScope(deadline=deadline, shield=shield)
-        self._by_hand = False
-        self._entered = False
-        self._fails = fails
-
-    def cancel(self) -> None:
-        self._by_hand = self._by_hand or not (self._entered and self._scope.cancel_called)
-        self._scope.cancel()
-
-    @property
-    def cancel_called(self) -> bool:
-        return self._scope.cancel_called
-
-    @property
-    def cancelled_caught(self) -> bool:
-        return self._scope.cancelled_caught
-
-    @property
-    def deadline(self) -> float:
-        return self._scope.deadline
-
-    @deadline.setter
-    def deadline(self, when: float) -> None:
-        self._scope.deadline = when
-
-    @property
-    def shield(self) -> bool:
-        return self._scope.shield
-
-    @shield.setter
-    def shield(self, value: bool) -> None:
-        self._scope.shield = value
-
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        self._entered = True
-        with self._scope:
-            yield
-        if self._fails and self._scope.cancelled_caught and not self._by_hand:
-            raise TimeoutError
-
-
-class _Nursery:
-    """A nursery that can be spoken of before it is open."""
-
-    def __init__(self) -> None:
-        self.cancel_scope: Any = trio.CancelScope()
-        self._nursery: trio.Nursery | None = None
-
-    def start_soon(self, function: Any, *args: Any) -> None:
-        assert self._nursery is not None
-        self._nursery.start_soon(function, *args)
-
-    async def start(self, function: Any, *args: Any) -> Any:
-        assert self._nursery is not None
-        await trio.lowlevel.checkpoint_if_cancelled()
-        ended = False
-
-        async def child(*args: Any, task_status: Any) -> None:
-            nonlocal ended
-            await function(*args, task_status=task_status)
-            ended = True
-
-        try:
-            return await self._nursery.start(child, *args)
-        except RuntimeError:
-            if ended:
-                await trio.lowlevel.checkpoint_if_cancelled()
-            raise
-
-    @asynccontextmanager
-    async def entered(self) -> AsyncIterator[_Nursery]:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        try:
-            async with trio.open_nursery() as self._nursery:
-                before, self.cancel_scope = self.cancel_scope, self._nursery.cancel_scope
-                if before.cancel_called:
-                    self.cancel_scope.cancel()
-                self.cancel_scope.deadline = min(before.deadline, inf)
-                yield self
-            await trio.lowlevel.checkpoint_if_cancelled()
-        except BaseExceptionGroup as group:
-            raise _without_cancellations(group) from None
-
-
-def _without_cancellations(error: BaseException) -> BaseException:
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    cancelled, failures = error.split(trio.Cancelled)
-    if failures is not None:
-        return failures
-    assert cancelled is not None
-    return _without_cancellations(cancelled.exceptions[0])
