@@ -9,29 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from modelling.programs import (
-    Body,
-    Cancel,
-    CatchFailures,
-    Checkpoint,
-    Fail,
-    Group,
-    GuardCancel,
-    Hold,
-    MoveDeadline,
-    Op,
-    Program,
-    Receive,
-    Send,
-    SetEvent,
-    SetShield,
-    Sleep,
-    Spawn,
-    Start,
-    Started,
-    WaitEvent,
-    Within,
-)
+from modelling import programs as language
+from modelling.programs import Body, Op, Program
 
 __all__ = ["programs"]
 
@@ -107,8 +86,9 @@ def _crowd(plan: _Plan) -> Op:
     group = plan.name("g")
     plan.groups.append(group)
     place = _Place((group,), depth=1)
-    children = [Spawn(group, plan.name("t"), _body(plan, place, least=2)) for _ in range(plan.draw(st.integers(2, 3)))]
-    return Group(group, (*children, *_body(plan, place, least=0)))
+    number = plan.draw(st.integers(2, 3))
+    children = [language.Spawn(group, plan.name("t"), _body(plan, place, least=2)) for _ in range(number)]
+    return language.Group(group, (*children, *_body(plan, place, least=0)))
 
 
 def _body(plan: _Plan, place: _Place, least: int = 1) -> Body:
@@ -129,47 +109,47 @@ def _step(plan: _Plan, place: _Place) -> Op:
 
 
 def _sleep(plan: _Plan, place: _Place) -> Op:
-    return Sleep(plan.draw(_SECONDS))
+    return language.Sleep(plan.draw(_SECONDS))
 
 
 def _checkpoint(plan: _Plan, place: _Place) -> Op:
-    return Checkpoint()
+    return language.Checkpoint()
 
 
 def _set(plan: _Plan, place: _Place) -> Op:
-    return SetEvent(plan.draw(st.sampled_from(EVENTS)))
+    return language.SetEvent(plan.draw(st.sampled_from(EVENTS)))
 
 
 def _wait(plan: _Plan, place: _Place) -> Op:
-    return WaitEvent(plan.draw(st.sampled_from(EVENTS)))
+    return language.WaitEvent(plan.draw(st.sampled_from(EVENTS)))
 
 
 def _fail(plan: _Plan, place: _Place) -> Op:
-    return Fail(plan.name("f"))
+    return language.Fail(plan.name("f"))
 
 
 def _started(plan: _Plan, place: _Place) -> Op:
-    return Started()
+    return language.Started()
 
 
 def _send(plan: _Plan, place: _Place) -> Op:
-    return Send(plan.draw(st.sampled_from(CHANNELS)), plan.name("i"))
+    return language.Send(plan.draw(st.sampled_from(CHANNELS)), plan.name("i"))
 
 
 def _receive(plan: _Plan, place: _Place) -> Op:
-    return Receive(plan.draw(st.sampled_from(CHANNELS)))
+    return language.Receive(plan.draw(st.sampled_from(CHANNELS)))
 
 
 def _cancel(plan: _Plan, place: _Place) -> Op:
-    return Cancel(_ANY.format(plan.draw(st.integers(0, 5))))
+    return language.Cancel(_ANY.format(plan.draw(st.integers(0, 5))))
 
 
 def _move(plan: _Plan, place: _Place) -> Op:
-    return MoveDeadline(_ANY.format(plan.draw(st.integers(0, 5))), plan.draw(_TIMES))
+    return language.MoveDeadline(_ANY.format(plan.draw(st.integers(0, 5))), plan.draw(_TIMES))
 
 
 def _shield(plan: _Plan, place: _Place) -> Op:
-    return SetShield(_ANY.format(plan.draw(st.integers(0, 5))), plan.draw(st.booleans()))
+    return language.SetShield(_ANY.format(plan.draw(st.integers(0, 5))), plan.draw(st.booleans()))
 
 
 def _deeper(place: _Place, **changes: Any) -> _Place:
@@ -182,19 +162,19 @@ def _within(plan: _Plan, place: _Place) -> Op:
     deadline = plan.draw(_TIMES) if shield or plan.draw(st.booleans()) else float("inf")
     plan.scopes[scope] = deadline != float("inf")
     fails = deadline != float("inf") and plan.draw(st.sampled_from([False, False, False, True]))
-    return Within(scope, _body(plan, _deeper(place)), deadline, shield, fails)
+    return language.Within(scope, _body(plan, _deeper(place)), deadline, shield, fails)
 
 
 def _group(plan: _Plan, place: _Place) -> Op:
     group = plan.name("g")
     plan.groups.append(group)
-    return Group(group, _body(plan, _deeper(place, groups=(*place.groups, group)), least=2))
+    return language.Group(group, _body(plan, _deeper(place, groups=(*place.groups, group)), least=2))
 
 
 def _spawn(plan: _Plan, place: _Place) -> Op:
     number = plan.draw(st.integers(0, len(place.groups) - 1))
     inside = _deeper(place, groups=place.groups[: number + 1], held=())
-    return Spawn(place.groups[number], plan.name("t"), _body(plan, inside))
+    return language.Spawn(place.groups[number], plan.name("t"), _body(plan, inside))
 
 
 def _start(plan: _Plan, place: _Place) -> Op:
@@ -203,24 +183,24 @@ def _start(plan: _Plan, place: _Place) -> Op:
     task = plan.name("t")
     before, after = _body(plan, inside, least=0), _body(plan, inside, least=0)
     says = plan.draw(st.sampled_from([True, True, True, False]))
-    return Start(place.groups[number], task, (*before, *([Started()] if says else []), *after))
+    return language.Start(place.groups[number], task, (*before, *([language.Started()] if says else []), *after))
 
 
 def _guard(plan: _Plan, place: _Place) -> Op:
     swallows = plan.draw(st.sampled_from([False, False, True]))
-    return GuardCancel(_body(plan, _deeper(place)), _body(plan, _deeper(place), least=0), swallows)
+    return language.GuardCancel(_body(plan, _deeper(place)), _body(plan, _deeper(place), least=0), swallows)
 
 
 def _catch(plan: _Plan, place: _Place) -> Op:
-    return CatchFailures(_body(plan, _deeper(place)))
+    return language.CatchFailures(_body(plan, _deeper(place)))
 
 
 def _hold(plan: _Plan, place: _Place) -> Op:
     free = [lock for lock in LOCKS if lock not in place.held]
     if not free:
-        return Checkpoint()
+        return language.Checkpoint()
     lock = plan.draw(st.sampled_from(free))
-    return Hold(lock, _body(plan, _deeper(place, held=(*place.held, lock))))
+    return language.Hold(lock, _body(plan, _deeper(place, held=(*place.held, lock))))
 
 
 # Left to chance alone, two tasks seldom meet at the same lock in the same moment. So each program has a theme.
@@ -249,10 +229,10 @@ def _with_targets(plan: _Plan, body: Body) -> Body:
 
 
 def _with_target(op: Op, everything: list[str], scopes: list[str], limited: list[str]) -> Op:
-    if isinstance(op, Cancel | MoveDeadline | SetShield):
-        fit = everything if isinstance(op, Cancel) else scopes if isinstance(op, MoveDeadline) else limited
+    if isinstance(op, language.Cancel | language.MoveDeadline | language.SetShield):
+        fit = {language.Cancel: everything, language.MoveDeadline: scopes, language.SetShield: limited}[type(op)]
         number = int(op.scope[1:])
-        return replace(op, scope=fit[number % len(fit)]) if fit else Checkpoint()
+        return replace(op, scope=fit[number % len(fit)]) if fit else language.Checkpoint()
     bodies = {
         name: tuple(_with_target(inner, everything, scopes, limited) for inner in value)
         for name, value in vars(op).items()

@@ -4,30 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelling.programs import (
-    END,
-    Body,
-    Cancel,
-    CatchFailures,
-    Checkpoint,
-    Fail,
-    Group,
-    GuardCancel,
-    Hold,
-    MoveDeadline,
-    Program,
-    Receive,
-    Send,
-    SetEvent,
-    SetShield,
-    Sleep,
-    Spawn,
-    Start,
-    Started,
-    WaitEvent,
-    Within,
-    every_op,
-)
+from modelling import programs as language
+from modelling.programs import END, Body, Program, every_op
 from modelling.semantics import Outcome
 from modelling.worlds import World
 
@@ -40,7 +18,7 @@ class StepError(Exception):
 
 def outcome_in(world: World, program: Program) -> Outcome:
     """What the program does there: the log of each task."""
-    run = _Run(world, Within("root", program.body, END))
+    run = _Run(world, language.Within("root", program.body, END))
     world.run(run.main)
     return tuple(sorted((name, tuple(log)) for name, log in run.logs.items()))
 
@@ -84,23 +62,23 @@ class _Task:
     def log(self, what: str) -> None:
         self.run.logs.setdefault(self.name, []).append(f"{self.world.now() - self.run.start:g}: {what}")
 
-    async def do_Sleep(self, op: Sleep) -> None:
+    async def do_Sleep(self, op: language.Sleep) -> None:
         await self.world.sleep(op.seconds)
         self.log("slept")
 
-    async def do_Checkpoint(self, op: Checkpoint) -> None:
+    async def do_Checkpoint(self, op: language.Checkpoint) -> None:
         await self.world.checkpoint()
         self.log("passed")
 
-    async def do_WaitEvent(self, op: WaitEvent) -> None:
+    async def do_WaitEvent(self, op: language.WaitEvent) -> None:
         await self.run.events[op.event].wait()
         self.log(f"saw {op.event}")
 
-    async def do_SetEvent(self, op: SetEvent) -> None:
+    async def do_SetEvent(self, op: language.SetEvent) -> None:
         self.log(f"sets {op.event}")
         self.run.events[op.event].set()
 
-    async def do_Hold(self, op: Hold) -> None:
+    async def do_Hold(self, op: language.Hold) -> None:
         async with self.run.locks[op.lock]:
             self.log(f"has {op.lock}")
             try:
@@ -108,29 +86,29 @@ class _Task:
             finally:
                 self.log(f"leaves {op.lock}")
 
-    async def do_Send(self, op: Send) -> None:
+    async def do_Send(self, op: language.Send) -> None:
         await self.run.channels[op.channel][0].send(op.item)
         self.log(f"sent {op.item}")
 
-    async def do_Receive(self, op: Receive) -> None:
+    async def do_Receive(self, op: language.Receive) -> None:
         self.log(f"received {await self.run.channels[op.channel][1].receive()}")
 
-    async def do_Cancel(self, op: Cancel) -> None:
+    async def do_Cancel(self, op: language.Cancel) -> None:
         self.log(f"cancels {op.scope}")
         self.run.scope(op.scope).cancel()
 
-    async def do_MoveDeadline(self, op: MoveDeadline) -> None:
+    async def do_MoveDeadline(self, op: language.MoveDeadline) -> None:
         self.log(f"moves {op.scope}")
         scope = self.run.scope(op.scope)
         scope.deadline = self.run.start + op.to
         if op.scope in self.run.open:
             _ = scope.cancel_called  # Trio looks at the clock when it is asked, and else at the task's next turn
 
-    async def do_SetShield(self, op: SetShield) -> None:
+    async def do_SetShield(self, op: language.SetShield) -> None:
         self.log(f"shield of {op.scope}: {op.value}")
         self.run.scope(op.scope).shield = op.value
 
-    async def do_Within(self, op: Within) -> None:
+    async def do_Within(self, op: language.Within) -> None:
         scope = self.run.scopes[op.scope]
         called = False
         try:
@@ -144,7 +122,7 @@ class _Task:
         finally:
             self.log(f"left {op.scope}, called {called}, caught {scope.cancelled_caught}")
 
-    async def do_Group(self, op: Group) -> None:
+    async def do_Group(self, op: language.Group) -> None:
         group = self.run.groups[op.group]
         entered = False
         try:
@@ -155,26 +133,26 @@ class _Task:
             if entered:
                 self.log(f"left {op.group}, caught {self.world.scope_of(group).cancelled_caught}")
 
-    async def do_Spawn(self, op: Spawn) -> None:
+    async def do_Spawn(self, op: language.Spawn) -> None:
         self.run.groups[op.group].start_soon(_Task(self.run, op.task).live, op.body)
 
-    async def do_Start(self, op: Start) -> None:
+    async def do_Start(self, op: language.Start) -> None:
         async def child(*, task_status: Any) -> None:
             await _Task(self.run, op.task, task_status).live(op.body)
 
         await self.run.groups[op.group].start(child)
         self.log(f"started {op.task}")
 
-    async def do_Started(self, op: Started) -> None:
+    async def do_Started(self, op: language.Started) -> None:
         status, self.status = self.status, None
         if status is not None:
             self.log("has started")
             status.started()
 
-    async def do_Fail(self, op: Fail) -> None:
+    async def do_Fail(self, op: language.Fail) -> None:
         raise StepError(op.name)
 
-    async def do_CatchFailures(self, op: CatchFailures) -> None:
+    async def do_CatchFailures(self, op: language.CatchFailures) -> None:
         try:
             await self.steps(op.body)
         except (self.world.cancelled(), KeyboardInterrupt):
@@ -182,7 +160,7 @@ class _Task:
         except (Exception, BaseExceptionGroup) as error:
             self.log(f"caught {' '.join(_failures(error))}")
 
-    async def do_GuardCancel(self, op: GuardCancel) -> None:
+    async def do_GuardCancel(self, op: language.GuardCancel) -> None:
         try:
             await self.steps(op.body)
         except self.world.cancelled():
@@ -195,7 +173,7 @@ class _Task:
 class _Run:
     """One run of a program: what its tasks share."""
 
-    def __init__(self, world: World, root: Within) -> None:
+    def __init__(self, world: World, root: language.Within) -> None:
         self.world = world
         self.root = root
         self.logs: dict[str, list[str]] = {}
@@ -225,13 +203,13 @@ class _Run:
     def _make(self, op: object) -> None:
         world = self.world
         match op:
-            case Within():
+            case language.Within():
                 self.scopes[op.scope] = world.new_scope(self.start + op.deadline, op.shield, op.fails)
-            case Group():
+            case language.Group():
                 self.groups[op.group] = world.new_group()
-            case SetEvent() | WaitEvent():
+            case language.SetEvent() | language.WaitEvent():
                 self.events.setdefault(op.event, world.new_event())
-            case Hold() if op.lock not in self.locks:
+            case language.Hold() if op.lock not in self.locks:
                 self.locks[op.lock] = world.new_lock(op.lock[0])
-            case Send() | Receive() if op.channel not in self.channels:
+            case language.Send() | language.Receive() if op.channel not in self.channels:
                 self.channels[op.channel] = world.new_channel()

@@ -13,27 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from modelling.programs import (
-    END,
-    Body,
-    Cancel,
-    CatchFailures,
-    Fail,
-    Group,
-    GuardCancel,
-    Hold,
-    MoveDeadline,
-    Program,
-    Receive,
-    Send,
-    SetShield,
-    Spawn,
-    Start,
-    Started,
-    Within,
-    every_op,
-)
-from modelling.state import CANCELLED, READY, Channel, Lot, Node, Raised, Result, Rules, State, Strand, Tasks
+from modelling import programs as language
+from modelling.programs import END, Body, Program, every_op
+from modelling.state import CANCELLED, READY, Node, Raised, Result, Rules, State, Store, Strand, Tasks
 from modelling.waiting import Waits
 
 __all__ = ["Outcome", "TooManyStatesError", "UndefinedInTrioError", "allowed_outcomes"]
@@ -80,21 +62,21 @@ def _outcome(state: State) -> Outcome:
 
 class _Model(Waits):
     def __init__(self, program: Program, rules: Rules) -> None:
-        self.root = Within("root", program.body, END)
+        self.root = language.Within("root", program.body, END)
         super().__init__(rules, {id(op): op for op in every_op((self.root,))})
 
     def first(self) -> State:
         state = State()
         for op in self.ops.values():
-            if isinstance(op, Within):
+            if isinstance(op, language.Within):
                 state.nodes[op.scope] = Node(shield=op.shield, deadline=op.deadline)
-            elif isinstance(op, Group):
+            elif isinstance(op, language.Group):
                 state.nodes[op.group] = Node()
                 state.groups[op.group] = Tasks()
-            elif isinstance(op, Hold):
-                state.lots[op.lock] = Lot()
-            elif isinstance(op, Send | Receive):
-                state.channels[op.channel] = Channel()
+            elif isinstance(op, language.Hold):
+                state.holders[op.lock] = ()
+            elif isinstance(op, language.Send | language.Receive):
+                state.stores[op.channel] = Store()
         state.nodes["main"] = Node(stage="open")
         state.tasks["main"] = Strand("main", (self._sequence((self.root,)),), (READY, "ok"))
         return state
@@ -195,12 +177,12 @@ class _Model(Waits):
 
     # Scopes
 
-    def _do_Cancel(self, state: State, name: str, op: Cancel) -> Result:
+    def _do_Cancel(self, state: State, name: str, op: language.Cancel) -> Result:
         state.log(name, f"cancels {op.scope}")
         state.call(op.scope, by_hand=True)
         return None
 
-    def _do_MoveDeadline(self, state: State, name: str, op: MoveDeadline) -> Result:
+    def _do_MoveDeadline(self, state: State, name: str, op: language.MoveDeadline) -> Result:
         state.log(name, f"moves {op.scope}")
         state.nodes[op.scope] = state.nodes[op.scope]._replace(deadline=op.to)
         self._expire_if_due(state, op.scope)
@@ -211,13 +193,13 @@ class _Model(Waits):
         if node.stage == "open" and node.deadline <= state.now:
             state.call(scope, by_hand=node.by_hand)
 
-    def _do_SetShield(self, state: State, name: str, op: SetShield) -> Result:
+    def _do_SetShield(self, state: State, name: str, op: language.SetShield) -> Result:
         state.log(name, f"shield of {op.scope}: {op.value}")
         state.nodes[op.scope] = state.nodes[op.scope]._replace(shield=op.value)
         state.deliver()
         return None
 
-    def _do_Within(self, state: State, name: str, op: Within) -> Result:
+    def _do_Within(self, state: State, name: str, op: language.Within) -> Result:
         self._enter(state, name, op.scope)
         self._expire_if_due(state, op.scope)
         state.push(name, "within", id(op))
@@ -230,7 +212,7 @@ class _Model(Waits):
         state.tasks[name] = task._replace(node=scope)
 
     def _leave_within(self, state: State, name: str, frame: Any, result: Result) -> Result:
-        op = self._op(frame, Within)
+        op = self._op(frame, language.Within)
         node = state.nodes[op.scope]
         caught = result is not None and result.is_cancelled and self._absorbs(state, op.scope)
         self._exit(state, name, op.scope)
@@ -251,20 +233,20 @@ class _Model(Waits):
 
     # Groups
 
-    def _do_Group(self, state: State, name: str, op: Group) -> Result:
+    def _do_Group(self, state: State, name: str, op: language.Group) -> Result:
         state.push(name, "opening", id(op))
         self._may_wait(state, name)
         return None
 
     def _leave_opening(self, state: State, name: str, frame: Any, result: Result) -> Result:
         if result is None:
-            op = self._op(frame, Group)
+            op = self._op(frame, language.Group)
             self._enter(state, name, op.group)
             state.push(name, "group", frame[1])
             state.push(name, *self._sequence(op.body))
         return result
 
-    def _do_Spawn(self, state: State, name: str, op: Spawn) -> Result:
+    def _do_Spawn(self, state: State, name: str, op: language.Spawn) -> Result:
         self._add_task(state, op.task, op.body, op.group)
         state.tasks[op.task] = state.tasks[op.task]._replace(group=op.group)
         group = state.groups[op.group]
@@ -291,7 +273,7 @@ class _Model(Waits):
                     state.wake(other)
 
     def _leave_group(self, state: State, name: str, frame: Any, result: Result) -> Result:
-        group = self._op(frame, Group).group
+        group = self._op(frame, language.Group).group
         if result is not None:
             self._child_ended(state, "", group, result)
         blocks_by = result is not None and result.is_cancelled
@@ -303,7 +285,7 @@ class _Model(Waits):
         return None
 
     def _leave_joining(self, state: State, name: str, frame: Any, result: Result) -> Result:
-        name_of_group = self._op(frame, Group).group
+        name_of_group = self._op(frame, language.Group).group
         group = state.groups[name_of_group]
         absorbs = self._absorbs(state, name_of_group)
         self._exit(state, name, name_of_group)
@@ -319,7 +301,7 @@ class _Model(Waits):
 
     # Starting
 
-    def _do_Start(self, state: State, name: str, op: Start) -> Result:
+    def _do_Start(self, state: State, name: str, op: language.Start) -> Result:
         state.push(name, "starting", op.task)
         if self._may_wait(state, name):
             self._add_task(state, op.task, op.body, state.tasks[name].node)
@@ -327,7 +309,7 @@ class _Model(Waits):
             state.wait(name, "start", op.task)
         return None
 
-    def _do_Started(self, state: State, name: str, op: Started) -> Result:
+    def _do_Started(self, state: State, name: str, op: language.Started) -> Result:
         task = state.tasks[name]
         if task.starting is None or ("started",) in state.tasks[task.starting].frames:
             return None
@@ -369,10 +351,10 @@ class _Model(Waits):
 
     # Errors
 
-    def _do_Fail(self, state: State, name: str, op: Fail) -> Result:
+    def _do_Fail(self, state: State, name: str, op: language.Fail) -> Result:
         return Raised((op.name,))
 
-    def _do_CatchFailures(self, state: State, name: str, op: CatchFailures) -> Result:
+    def _do_CatchFailures(self, state: State, name: str, op: language.CatchFailures) -> Result:
         state.push(name, "catching")
         state.push(name, *self._sequence(op.body))
         return None
@@ -383,7 +365,7 @@ class _Model(Waits):
         state.log(name, f"caught {' '.join(result.failures)}")
         return None
 
-    def _do_GuardCancel(self, state: State, name: str, op: GuardCancel) -> Result:
+    def _do_GuardCancel(self, state: State, name: str, op: language.GuardCancel) -> Result:
         state.push(name, "guarding", id(op))
         state.push(name, *self._sequence(op.body))
         return None
@@ -391,7 +373,7 @@ class _Model(Waits):
     def _leave_guarding(self, state: State, name: str, frame: Any, result: Result) -> Result:
         if result is None or not result.is_cancelled:
             return result
-        op = self._op(frame, GuardCancel)
+        op = self._op(frame, language.GuardCancel)
         state.log(name, "is cancelled")
         state.push(name, "cleaning", op.swallows)
         state.push(name, *self._sequence(op.cleanup))

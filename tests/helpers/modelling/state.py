@@ -9,16 +9,15 @@ from typing import Any, NamedTuple
 __all__ = [
     "CANCELLED",
     "READY",
-    "Channel",
-    "Lot",
+    "Entry",
     "Node",
     "Raised",
     "Result",
     "Rules",
     "State",
+    "Store",
     "Strand",
     "Tasks",
-    "without",
 ]
 
 
@@ -49,7 +48,7 @@ CANCELLED = Raised()
 Result = Raised | None
 
 READY = "ready"
-CANCELLABLE = ("sleep", "event", "hold", "send", "receive")
+CANCELLABLE = ("sleep", "event", "hold", "give", "take")
 
 
 class Node(NamedTuple):
@@ -93,28 +92,36 @@ class Strand(NamedTuple):
     group: str | None = None
 
 
-class Lot(NamedTuple):
-    """A lock or semaphore: who has it, and who waits, in order."""
+class Entry(NamedTuple):
+    """One in a line.
 
-    holders: tuple[str, ...] = ()
-    waiting: tuple[str, ...] = ()
+    :ivar item: what it would give.
+    """
+
+    task: str
+    item: str = ""
 
 
-class Channel(NamedTuple):
+class Store(NamedTuple):
+    """What is in a channel."""
+
     items: tuple[str, ...] = ()
-    senders: tuple[tuple[str, str], ...] = ()
-    receivers: tuple[str, ...] = ()
 
 
 @dataclass
 class State:
+    """:ivar lines: who waits, in order, by the kind of wait and what they wait for. None is empty.
+    :ivar holders: of each lock, those who have it.
+    """
+
     now: float = 0.0
     tasks: dict[str, Strand] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     groups: dict[str, Tasks] = field(default_factory=dict)
     events: frozenset[str] = frozenset()
-    lots: dict[str, Lot] = field(default_factory=dict)
-    channels: dict[str, Channel] = field(default_factory=dict)
+    holders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    stores: dict[str, Store] = field(default_factory=dict)
+    lines: dict[tuple[str, str], tuple[Entry, ...]] = field(default_factory=dict)
 
     def copy(self) -> State:
         return State(
@@ -123,13 +130,14 @@ class State:
             self.nodes.copy(),
             self.groups.copy(),
             self.events,
-            self.lots.copy(),
-            self.channels.copy(),
+            self.holders.copy(),
+            self.stores.copy(),
+            self.lines.copy(),
         )
 
     def key(self) -> object:
         """Equal for equal states. (Names are entered in many orders, so the items are sorted.)"""
-        parts = (self.tasks, self.nodes, self.groups, self.lots, self.channels)
+        parts = (self.tasks, self.nodes, self.groups, self.holders, self.stores, self.lines)
         return (self.now, self.events, *(tuple(sorted(part.items(), key=_name)) for part in parts))
 
     # The tree
@@ -155,18 +163,35 @@ class State:
                 self._leave_line(name, task.wait)
                 self.tasks[name] = task._replace(wait=(READY, "cancelled"))
 
+    # Lines
+
+    def stand(self, name: str, kind: str, what: str, item: str = "") -> None:
+        """The task waits, and is the last."""
+        self.lines[kind, what] = (*self.lines.get((kind, what), ()), Entry(name, item))
+        self.wait(name, kind, what)
+
+    def first(self, kind: str, what: str) -> Entry | None:
+        """Takes out who has waited longest. He is to be woken at once."""
+        line = self.lines.get((kind, what))
+        if line is None:
+            return None
+        self._set_line((kind, what), line[1:])
+        return line[0]
+
+    def wake_all(self, kind: str, what: str) -> None:
+        while (entry := self.first(kind, what)) is not None:
+            self.wake(entry.task)
+
     def _leave_line(self, name: str, wait: tuple[Any, ...]) -> None:
-        kind = wait[0]
-        if kind == "hold":
-            lot = self.lots[wait[1]]
-            self.lots[wait[1]] = lot._replace(waiting=without(lot.waiting, name))
-        elif kind == "send":
-            channel = self.channels[wait[1]]
-            senders = tuple(entry for entry in channel.senders if entry[0] != name)
-            self.channels[wait[1]] = channel._replace(senders=senders)
-        elif kind == "receive":
-            channel = self.channels[wait[1]]
-            self.channels[wait[1]] = channel._replace(receivers=without(channel.receivers, name))
+        line = self.lines.get(wait)
+        if line is not None:
+            self._set_line(wait, tuple(entry for entry in line if entry.task != name))
+
+    def _set_line(self, line: tuple[str, str], entries: tuple[Entry, ...]) -> None:
+        if entries:
+            self.lines[line] = entries
+        else:
+            del self.lines[line]
 
     # Tasks
 
@@ -188,9 +213,5 @@ class State:
         return [name for name, task in self.tasks.items() if task.wait[0] == READY]
 
 
-def _name(item: tuple[str, Any]) -> str:
+def _name(item: tuple[Any, Any]) -> Any:
     return item[0]
-
-
-def without(names: tuple[str, ...], name: str) -> tuple[str, ...]:
-    return tuple(other for other in names if other != name)

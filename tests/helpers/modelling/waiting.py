@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelling.programs import Body, Checkpoint, Hold, Op, Receive, Send, SetEvent, Sleep, WaitEvent
-from modelling.state import READY, Lot, Result, Rules, State, without
+from modelling import programs as language
+from modelling.programs import Body, Op
+from modelling.state import READY, Result, Rules, State
 
-__all__ = ["Waits", "capacity_of"]
+__all__ = ["Waits", "capacity_of", "room_of"]
 
 
 def capacity_of(lock: str) -> int:
     return 2 if lock.startswith("s") else 1
+
+
+def room_of(store: str) -> int:
+    """By the number in its name."""
+    return int(store[1:])
 
 
 class Waits:
@@ -44,7 +50,7 @@ class Waits:
         state.wait(name, "refused")
         return False
 
-    def _do_Sleep(self, state: State, name: str, op: Sleep) -> Result:
+    def _do_Sleep(self, state: State, name: str, op: language.Sleep) -> Result:
         state.push(name, "told", "slept")
         if self._may_wait(state, name):
             if op.seconds > 0:
@@ -53,27 +59,25 @@ class Waits:
                 state.wait(name, READY, "soft")
         return None
 
-    def _do_Checkpoint(self, state: State, name: str, op: Checkpoint) -> Result:
+    def _do_Checkpoint(self, state: State, name: str, op: language.Checkpoint) -> Result:
         state.push(name, "told", "passed")
         if self._may_wait(state, name):
             state.wait(name, READY, "soft")
         return None
 
-    def _do_WaitEvent(self, state: State, name: str, op: WaitEvent) -> Result:
+    def _do_WaitEvent(self, state: State, name: str, op: language.WaitEvent) -> Result:
         state.push(name, "told", f"saw {op.event}")
         if self._may_wait(state, name):
             if op.event in state.events:
                 state.wait(name, READY, "soft")
             else:
-                state.wait(name, "event", op.event)
+                state.stand(name, "event", op.event)
         return None
 
-    def _do_SetEvent(self, state: State, name: str, op: SetEvent) -> Result:
+    def _do_SetEvent(self, state: State, name: str, op: language.SetEvent) -> Result:
         state.log(name, f"sets {op.event}")
         state.events |= {op.event}
-        for other, task in list(state.tasks.items()):
-            if task.wait == ("event", op.event):
-                state.wake(other)
+        state.wake_all("event", op.event)
         return None
 
     def _leave_told(self, state: State, name: str, frame: Any, result: Result) -> Result:
@@ -84,74 +88,81 @@ class Waits:
 
     # Locks and channels
 
-    def _do_Hold(self, state: State, name: str, op: Hold) -> Result:
+    def _do_Hold(self, state: State, name: str, op: language.Hold) -> Result:
         state.push(name, "acquiring", id(op))
         if self._may_wait(state, name):
-            lot = state.lots[op.lock]
-            if len(lot.holders) < capacity_of(op.lock):
-                state.lots[op.lock] = lot._replace(holders=(*lot.holders, name))
+            holders = state.holders[op.lock]
+            if len(holders) < capacity_of(op.lock):
+                state.holders[op.lock] = (*holders, name)
                 state.wait(name, READY, "ok")
             else:
-                state.lots[op.lock] = lot._replace(waiting=(*lot.waiting, name))
-                state.wait(name, "hold", op.lock)
+                state.stand(name, "hold", op.lock)
         return None
 
     def _leave_acquiring(self, state: State, name: str, frame: Any, result: Result) -> Result:
         if result is None:
-            op = self._op(frame, Hold)
+            op = self._op(frame, language.Hold)
             state.log(name, f"has {op.lock}")
             state.push(name, "holding", frame[1])
             state.push(name, *self._sequence(op.body))
         return result
 
     def _leave_holding(self, state: State, name: str, frame: Any, result: Result) -> Result:
-        lock = self._op(frame, Hold).lock
-        lot = state.lots[lock]
-        holders, waiting = without(lot.holders, name), lot.waiting
-        if waiting:
-            state.wake(waiting[0])
-            holders, waiting = (*holders, waiting[0]), waiting[1:]
-        state.lots[lock] = Lot(holders, waiting)
+        lock = self._op(frame, language.Hold).lock
+        self._hand_over(state, name, lock)
         state.log(name, f"leaves {lock}")
         return result
 
-    def _do_Send(self, state: State, name: str, op: Send) -> Result:
+    def _hand_over(self, state: State, name: str, lock: str) -> None:
+        holders = tuple(other for other in state.holders[lock] if other != name)
+        first = state.first("hold", lock)
+        if first is not None:
+            state.wake(first.task)
+            holders = (*holders, first.task)
+        state.holders[lock] = holders
+
+    def _do_Send(self, state: State, name: str, op: language.Send) -> Result:
         state.push(name, "told", f"sent {op.item}")
         if self._may_wait(state, name):
-            channel = state.channels[op.channel]
-            if channel.receivers:
-                self._give(state, channel.receivers[0], op.item)
-                state.channels[op.channel] = channel._replace(receivers=channel.receivers[1:])
-                state.wait(name, READY, "ok")
-            elif not channel.items:
-                state.channels[op.channel] = channel._replace(items=(op.item,))
-                state.wait(name, READY, "ok")
-            else:
-                state.channels[op.channel] = channel._replace(senders=(*channel.senders, (name, op.item)))
-                state.wait(name, "send", op.channel)
+            self._give(state, name, op.channel, op.item)
         return None
 
-    def _do_Receive(self, state: State, name: str, op: Receive) -> Result:
-        state.push(name, "receiving")
+    def _do_Receive(self, state: State, name: str, op: language.Receive) -> Result:
+        state.push(name, "taking", "received")
         if self._may_wait(state, name):
-            channel = state.channels[op.channel]
-            if channel.items:
-                item, items, senders = channel.items[0], channel.items[1:], channel.senders
-                if senders:
-                    state.wake(senders[0][0])
-                    items, senders = (*items, senders[0][1]), senders[1:]
-                state.channels[op.channel] = channel._replace(items=items, senders=senders)
-                self._give(state, name, item)
-            else:
-                state.channels[op.channel] = channel._replace(receivers=(*channel.receivers, name))
-                state.wait(name, "receive", op.channel)
+            self._take(state, name, op.channel)
         return None
 
-    def _give(self, state: State, name: str, item: str) -> None:
+    def _give(self, state: State, name: str, where: str, item: str) -> None:
+        taker = state.first("take", where)
+        store = state.stores[where]
+        if taker is not None:
+            self._hand(state, taker.task, item)
+        elif len(store.items) < room_of(where):
+            state.stores[where] = store._replace(items=(*store.items, item))
+        else:
+            state.stand(name, "give", where, item)
+            return
+        state.wait(name, READY, "ok")
+
+    def _take(self, state: State, name: str, where: str) -> None:
+        store = state.stores[where]
+        if not store.items:
+            state.stand(name, "take", where)
+            return
+        items = store.items
+        giver = state.first("give", where)
+        if giver is not None:
+            state.wake(giver.task)
+            items = (*items, giver.item)
+        state.stores[where] = store._replace(items=items[1:])
+        self._hand(state, name, items[0])
+
+    def _hand(self, state: State, name: str, item: str) -> None:
         """The frame of the wait is exchanged for one that knows the item."""
         task = state.tasks[name]
-        frames = (*task.frames[:-1], ("told", f"received {item}"))
+        frames = (*task.frames[:-1], ("told", f"{task.frames[-1][1]} {item}"))
         state.tasks[name] = task._replace(frames=frames, wait=(READY, "ok"))
 
-    def _leave_receiving(self, state: State, name: str, frame: Any, result: Result) -> Result:
+    def _leave_taking(self, state: State, name: str, frame: Any, result: Result) -> Result:
         return result
