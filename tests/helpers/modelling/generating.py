@@ -17,6 +17,7 @@ __all__ = ["programs"]
 EVENTS = ("e1", "e2")
 LOCKS = ("l1", "s1", "n1")
 CHANNELS = ("c1",)
+QUEUES = ("q1", "q1", "q2")
 SIZE = 16  # steps of a program
 DEPTH = 5
 
@@ -140,6 +141,26 @@ def _receive(plan: _Plan, place: _Place) -> Op:
     return language.Receive(plan.draw(st.sampled_from(CHANNELS)))
 
 
+def _put(plan: _Plan, place: _Place) -> Op:
+    return language.Put(plan.draw(st.sampled_from(QUEUES)), plan.name("i"))
+
+
+def _get(plan: _Plan, place: _Place) -> Op:
+    return language.Get(plan.draw(st.sampled_from(QUEUES)))
+
+
+def _done(plan: _Plan, place: _Place) -> Op:
+    return language.TaskDone(plan.draw(st.sampled_from(QUEUES)))
+
+
+def _join(plan: _Plan, place: _Place) -> Op:
+    return language.JoinQueue(plan.draw(st.sampled_from(QUEUES)))
+
+
+def _shut_down(plan: _Plan, place: _Place) -> Op:
+    return language.ShutDown(plan.draw(st.sampled_from(QUEUES)), plan.draw(st.booleans()))
+
+
 def _cancel(plan: _Plan, place: _Place) -> Op:
     return language.Cancel(_ANY.format(plan.draw(st.integers(0, 5))))
 
@@ -212,6 +233,11 @@ _THEMES = (
     ),
     _Theme((_spawn,), (_hold, _hold, _hold, _within, _within, _guard), (_sleep, _sleep, _cancel, _checkpoint)),
     _Theme((_spawn,), (_within, _within, _guard), (_send, _send, _receive, _receive, _sleep, _cancel)),
+    _Theme(
+        children=(_spawn,),
+        branches=(_within, _within, _guard, _catch),
+        leaves=(_put, _put, _put, _get, _get, _get, _done, _done, _join, _shut_down, _sleep, _sleep, _cancel),
+    ),
     _Theme((_spawn,), (_group, _catch, _guard, _guard, _within), (_sleep, _fail, _fail, _cancel, _set, _wait)),
     _Theme((_spawn,), (_within, _within, _within, _group), (_sleep, _sleep, _move, _move, _cancel, _shield)),
     _Theme((_start, _start, _spawn), (_within, _within, _guard), (_sleep, _sleep, _fail, _cancel, _checkpoint)),

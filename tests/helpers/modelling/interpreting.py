@@ -6,6 +6,7 @@ from typing import Any
 
 from modelling import programs as language
 from modelling.programs import END, Body, Program, every_op
+from modelling.queueing import room_of
 from modelling.semantics import Outcome
 from modelling.worlds import World
 
@@ -92,6 +93,29 @@ class _Task:
 
     async def do_Receive(self, op: language.Receive) -> None:
         self.log(f"received {await self.run.channels[op.channel][1].receive()}")
+
+    async def do_Put(self, op: language.Put) -> None:
+        await self.run.queues[op.queue].put(op.item)
+        self.log(f"put {op.item}")
+
+    async def do_Get(self, op: language.Get) -> None:
+        self.log(f"got {await self.run.queues[op.queue].get()}")
+
+    async def do_TaskDone(self, op: language.TaskDone) -> None:
+        try:
+            self.run.queues[op.queue].task_done()
+        except ValueError:
+            self.log(f"has nothing to finish of {op.queue}")
+        else:
+            self.log(f"finishes one of {op.queue}")
+
+    async def do_JoinQueue(self, op: language.JoinQueue) -> None:
+        await self.run.queues[op.queue].join()
+        self.log(f"joined {op.queue}")
+
+    async def do_ShutDown(self, op: language.ShutDown) -> None:
+        self.log(f"shuts {op.queue} down")
+        self.run.queues[op.queue].shutdown(op.immediate)
 
     async def do_Cancel(self, op: language.Cancel) -> None:
         self.log(f"cancels {op.scope}")
@@ -182,6 +206,7 @@ class _Run:
         self.events: dict[str, Any] = {}
         self.locks: dict[str, Any] = {}
         self.channels: dict[str, Any] = {}
+        self.queues: dict[str, Any] = {}
         self.open: set[str] = set()
         self.start = 0.0
 
@@ -212,4 +237,7 @@ class _Run:
             case language.Hold() if op.lock not in self.locks:
                 self.locks[op.lock] = world.new_lock(op.lock[0])
             case language.Send() | language.Receive() if op.channel not in self.channels:
-                self.channels[op.channel] = world.new_channel()
+                self.channels[op.channel] = world.new_channel(room_of(op.channel))
+            case language.Put() | language.Get() | language.TaskDone() | language.JoinQueue() | language.ShutDown():
+                if op.queue not in self.queues:
+                    self.queues[op.queue] = world.new_queue(room_of(op.queue))

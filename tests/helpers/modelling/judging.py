@@ -21,9 +21,17 @@ class PlainTrio:
     ends without a word says that it was cancelled, groups leave cancellations out, and `TimeoutError` is for a
     deadline only."""
 
+    def __init__(self) -> None:
+        self._queues: list[_Queue] = []
+
     def run(self, main: Callable[[], Any]) -> None:
-        with trio_in_the_same_order():
-            trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+        try:
+            with trio_in_the_same_order():
+                trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+        finally:
+            for queue in self._queues:
+                queue.close()
+            self._queues.clear()
 
     now = staticmethod(trio.current_time)
     sleep = staticmethod(trio.sleep)
@@ -51,8 +59,12 @@ class PlainTrio:
     def new_lock(self, kind: str) -> Any:
         return LOCKS[kind](trio)
 
-    def new_channel(self) -> Any:
-        return trio.open_memory_channel[str](1)
+    def new_channel(self, room: int) -> Any:
+        return trio.open_memory_channel[str](room)
+
+    def new_queue(self, maxsize: int) -> Any:
+        self._queues.append(_Queue(maxsize))
+        return self._queues[-1]
 
 
 class _Deadline:
@@ -142,6 +154,73 @@ class _Nursery:
             await trio.lowlevel.checkpoint_if_cancelled()
         except BaseExceptionGroup as group:
             raise _without_cancellations(group) from None
+
+
+class QueueShutDown(Exception):  # noqa: N818 - called as bridgeio's
+    pass
+
+
+class _Queue:
+    """A memory channel, which is also what counts its items, and a parking lot for those who wait for the last one.
+
+    An item has come in when there is room for it or when somebody takes it: that can be seen before.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self._maxsize = maxsize
+        self._sender, self._receiver = trio.open_memory_channel[str](maxsize)
+        self._unfinished = 0
+        self._joiners = trio.lowlevel.ParkingLot()
+        self._is_shut_down = False
+
+    async def put(self, item: str) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        state = self._sender.statistics() if not self._is_shut_down else None
+        if state is not None and (state.tasks_waiting_receive or state.current_buffer_used < self._maxsize):
+            self._unfinished += 1
+        try:
+            await self._sender.send(item)
+        except trio.ClosedResourceError:
+            raise QueueShutDown from None
+
+    async def get(self) -> str:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._receiver.statistics().tasks_waiting_send:
+            self._unfinished += 1
+        try:
+            return await self._receiver.receive()
+        except trio.EndOfChannel:
+            raise QueueShutDown from None
+
+    def task_done(self) -> None:
+        if not self._unfinished:
+            raise ValueError
+        self._finish(1)
+
+    async def join(self) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._unfinished:
+            await self._joiners.park()
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def shutdown(self, immediate: bool) -> None:
+        self._is_shut_down = True
+        self._sender.close()
+        if immediate:
+            count = self._receiver.statistics().current_buffer_used
+            for _ in range(count):
+                self._receiver.receive_nowait()
+            self._finish(min(count, self._unfinished))
+
+    def close(self) -> None:
+        self._sender.close()
+        self._receiver.close()
+
+    def _finish(self, count: int) -> None:
+        self._unfinished -= count
+        if not self._unfinished:
+            self._joiners.unpark_all()
 
 
 def _without_cancellations(error: BaseException) -> BaseException:

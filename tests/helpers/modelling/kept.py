@@ -9,19 +9,24 @@ from modelling.programs import (
     CatchFailures,
     Checkpoint,
     Fail,
+    Get,
     Group,
     GuardCancel,
     Hold,
+    JoinQueue,
     MoveDeadline,
     Program,
+    Put,
     Receive,
     Send,
     SetEvent,
     SetShield,
+    ShutDown,
     Sleep,
     Spawn,
     Start,
     Started,
+    TaskDone,
     WaitEvent,
     Within,
 )
@@ -224,6 +229,36 @@ KNOWN = {
     "items come in order": _tasks(
         (Send("c1", "i1"), Send("c1", "i2"), Send("c1", "i3")),
         (Sleep(1.0), Receive("c1"), Receive("c1"), Receive("c1")),
+    ),
+    "an item that was given to a getter is not lost by a cancel": _tasks(
+        (Within("s1", (Get("q1"), Sleep(1.0))), Sleep(1.0)),
+        (Sleep(1.0), Put("q1", "i1"), Cancel("s1"), Within("s2", (Get("q1"),), deadline=2.5)),
+    ),
+    "an item of a cancelled putter is not put": _tasks(
+        (Put("q1", "i1"), Within("s1", (Put("q1", "i2"),), deadline=1.5)),
+        (Sleep(2.0), Get("q1"), TaskDone("q1"), JoinQueue("q1"), Within("s2", (Get("q1"),), deadline=3.5)),
+    ),
+    "an item that has its room is put, also if its putter is cancelled": _tasks(
+        (Put("q1", "i1"), Within("s1", (Put("q1", "i2"), Sleep(1.0)))),
+        (Sleep(1.0), Get("q1"), Cancel("s1"), Get("q1")),
+    ),
+    "who joined a queue is not called back": _tasks(
+        (Put("q1", "i1"), JoinQueue("q1"), Sleep(1.0)), (Sleep(1.0), TaskDone("q1"), Put("q2", "i2"), Get("q1"))
+    ),
+    "an item of which somebody waits to be rid is no task yet": _tasks(
+        (Put("q1", "i1"), Put("q1", "i2")), (Sleep(1.0), TaskDone("q1"), TaskDone("q1"), JoinQueue("q1"), Get("q1"))
+    ),
+    "a queue that is shut down is emptied": _tasks(
+        (Put("q1", "i1"), CatchFailures((Put("q1", "i2"),)), CatchFailures((Put("q1", "i3"),))),
+        (Sleep(1.0), ShutDown("q1"), Get("q1"), CatchFailures((Get("q1"),))),
+    ),
+    "a shutdown that drops items ends their tasks": _tasks(
+        (Put("q2", "i1"), Put("q2", "i2"), JoinQueue("q2"), CatchFailures((Get("q2"),))),
+        (CatchFailures((Sleep(1.0), Get("q1"))),),
+        (Sleep(2.0), ShutDown("q2", immediate=True), ShutDown("q1")),
+    ),
+    "who is sent away by a shutdown is not cancelled as well": _tasks(
+        (Within("s1", (CatchFailures((Get("q1"),)), Sleep(1.0))),), (Sleep(1.0), ShutDown("q1"), Cancel("s1"))
     ),
     "an event that comes with a cancel": _tasks(
         (Within("s1", (WaitEvent("e1"), Sleep(1.0))),), (Sleep(1.0), SetEvent("e1"), Cancel("s1"))

@@ -18,20 +18,25 @@ __all__ = [
     "CatchFailures",
     "Checkpoint",
     "Fail",
+    "Get",
     "Group",
     "GuardCancel",
     "Hold",
+    "JoinQueue",
     "MoveDeadline",
     "Op",
     "Program",
+    "Put",
     "Receive",
     "Send",
     "SetEvent",
     "SetShield",
+    "ShutDown",
     "Sleep",
     "Spawn",
     "Start",
     "Started",
+    "TaskDone",
     "WaitEvent",
     "Within",
     "every_op",
@@ -168,6 +173,41 @@ class Send(Op):
 @dataclass(frozen=True)
 class Receive(Op):
     channel: str
+
+
+@dataclass(frozen=True)
+class Put(Op):
+    """Puts an item into a queue, whose ``maxsize`` is the number in its name."""
+
+    queue: str
+    item: str
+
+
+@dataclass(frozen=True)
+class Get(Op):
+    queue: str
+
+
+@dataclass(frozen=True)
+class TaskDone(Op):
+    """``queue.task_done()``; once too often it is told, and no failure."""
+
+    queue: str
+
+
+@dataclass(frozen=True)
+class JoinQueue(Op):
+    """``await queue.join()``."""
+
+    queue: str
+
+
+@dataclass(frozen=True)
+class ShutDown(Op):
+    """Ends a queue: from then on `Put` and `Get` fail with ``QueueShutDown``."""
+
+    queue: str
+    immediate: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Any
 
 from modelling import programs as language
 from modelling.programs import END, Body, Program, every_op
+from modelling.queueing import QUEUE_STEPS, Queues
 from modelling.state import CANCELLED, READY, Node, Raised, Result, Rules, State, Store, Strand, Tasks
-from modelling.waiting import Waits
 
 __all__ = ["Outcome", "TooManyStatesError", "UndefinedInTrioError", "allowed_outcomes"]
 
@@ -60,7 +60,7 @@ def _outcome(state: State) -> Outcome:
     return tuple(sorted(logs.items()))
 
 
-class _Model(Waits):
+class _Model(Queues):
     def __init__(self, program: Program, rules: Rules) -> None:
         self.root = language.Within("root", program.body, END)
         super().__init__(rules, {id(op): op for op in every_op((self.root,))})
@@ -77,6 +77,8 @@ class _Model(Waits):
                 state.holders[op.lock] = ()
             elif isinstance(op, language.Send | language.Receive):
                 state.stores[op.channel] = Store()
+            elif isinstance(op, QUEUE_STEPS):
+                state.stores[op.queue] = Store()
         state.nodes["main"] = Node(stage="open")
         state.tasks["main"] = Strand("main", (self._sequence((self.root,)),), (READY, "ok"))
         return state
@@ -97,6 +99,8 @@ class _Model(Waits):
         how = task.wait[1]
         if how == "refused" and not state.cancelled(task.node):
             raise UndefinedInTrioError
+        if isinstance(how, Raised):
+            return [how]
         if how in ("cancelled", "refused"):
             return [CANCELLED]
         if how == "either":

@@ -48,7 +48,7 @@ CANCELLED = Raised()
 Result = Raised | None
 
 READY = "ready"
-CANCELLABLE = ("sleep", "event", "hold", "give", "take")
+CANCELLABLE = ("sleep", "event", "hold", "give", "take", "end of tasks")
 
 
 class Node(NamedTuple):
@@ -80,7 +80,7 @@ class Strand(NamedTuple):
     """A task.
 
     :ivar frames: what it is inside of, the innermost last.
-    :ivar wait: what it waits for; ``("ready", how)`` if it is to go on.
+    :ivar wait: what it waits for; ``("ready", how)`` if it is to go on, with an error if that is how.
     :ivar starting: the caller of `Start` that waits for it.
     """
 
@@ -103,9 +103,16 @@ class Entry(NamedTuple):
 
 
 class Store(NamedTuple):
-    """What is in a channel."""
+    """A channel or a queue.
+
+    :ivar accepted: how many items have come in.
+    :ivar finished: how many of them are done.
+    """
 
     items: tuple[str, ...] = ()
+    accepted: int = 0
+    finished: int = 0
+    shut_down: bool = False
 
 
 @dataclass
@@ -178,9 +185,9 @@ class State:
         self._set_line((kind, what), line[1:])
         return line[0]
 
-    def wake_all(self, kind: str, what: str) -> None:
+    def wake_all(self, kind: str, what: str, how: str | Raised = "ok") -> None:
         while (entry := self.first(kind, what)) is not None:
-            self.wake(entry.task)
+            self.wake(entry.task, how)
 
     def _leave_line(self, name: str, wait: tuple[Any, ...]) -> None:
         line = self.lines.get(wait)
@@ -195,7 +202,7 @@ class State:
 
     # Tasks
 
-    def wake(self, name: str, how: str = "ok") -> None:
+    def wake(self, name: str, how: str | Raised = "ok") -> None:
         self.tasks[name] = self.tasks[name]._replace(wait=(READY, how))
 
     def wait(self, name: str, *what: Any) -> None:

@@ -1,4 +1,4 @@
-"""What tasks wait for in the model: the time, events, locks, channels."""
+"""What tasks wait for in the model: the time, events, locks."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ from modelling import programs as language
 from modelling.programs import Body, Op
 from modelling.state import READY, Result, Rules, State
 
-__all__ = ["Waits", "capacity_of", "room_of"]
+__all__ = ["Waits", "capacity_of"]
 
 
 def capacity_of(lock: str) -> int:
     return 2 if lock.startswith("s") else 1
-
-
-def room_of(store: str) -> int:
-    """By the number in its name."""
-    return int(store[1:])
 
 
 class Waits:
@@ -86,7 +81,7 @@ class Waits:
             state.log(name, frame[1])
         return result
 
-    # Locks and channels
+    # Locks
 
     def _do_Hold(self, state: State, name: str, op: language.Hold) -> Result:
         state.push(name, "acquiring", id(op))
@@ -120,49 +115,3 @@ class Waits:
             state.wake(first.task)
             holders = (*holders, first.task)
         state.holders[lock] = holders
-
-    def _do_Send(self, state: State, name: str, op: language.Send) -> Result:
-        state.push(name, "told", f"sent {op.item}")
-        if self._may_wait(state, name):
-            self._give(state, name, op.channel, op.item)
-        return None
-
-    def _do_Receive(self, state: State, name: str, op: language.Receive) -> Result:
-        state.push(name, "taking", "received")
-        if self._may_wait(state, name):
-            self._take(state, name, op.channel)
-        return None
-
-    def _give(self, state: State, name: str, where: str, item: str) -> None:
-        taker = state.first("take", where)
-        store = state.stores[where]
-        if taker is not None:
-            self._hand(state, taker.task, item)
-        elif len(store.items) < room_of(where):
-            state.stores[where] = store._replace(items=(*store.items, item))
-        else:
-            state.stand(name, "give", where, item)
-            return
-        state.wait(name, READY, "ok")
-
-    def _take(self, state: State, name: str, where: str) -> None:
-        store = state.stores[where]
-        if not store.items:
-            state.stand(name, "take", where)
-            return
-        items = store.items
-        giver = state.first("give", where)
-        if giver is not None:
-            state.wake(giver.task)
-            items = (*items, giver.item)
-        state.stores[where] = store._replace(items=items[1:])
-        self._hand(state, name, items[0])
-
-    def _hand(self, state: State, name: str, item: str) -> None:
-        """The frame of the wait is exchanged for one that knows the item."""
-        task = state.tasks[name]
-        frames = (*task.frames[:-1], ("told", f"{task.frames[-1][1]} {item}"))
-        state.tasks[name] = task._replace(frames=frames, wait=(READY, "ok"))
-
-    def _leave_taking(self, state: State, name: str, frame: Any, result: Result) -> Result:
-        return result

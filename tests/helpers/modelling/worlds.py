@@ -41,7 +41,8 @@ class World(Protocol):
     def entered_group(self, group: Any) -> Any: ...
     def new_event(self) -> Any: ...
     def new_lock(self, kind: str) -> Any: ...
-    def new_channel(self) -> Any: ...
+    def new_channel(self, room: int) -> Any: ...
+    def new_queue(self, maxsize: int) -> Any: ...
 
 
 @contextmanager
@@ -100,5 +101,8 @@ class Bridge:
     def new_lock(self, kind: str) -> Any:
         return LOCKS[kind](bridgeio)
 
-    def new_channel(self) -> Any:
-        return bridgeio.create_memory_object_stream[str](1)
+    def new_channel(self, room: int) -> Any:
+        return bridgeio.create_memory_object_stream[str](room)
+
+    def new_queue(self, maxsize: int) -> Any:
+        return bridgeio.Queue[str](maxsize)
