@@ -22,7 +22,7 @@ UNDEFINED_IN_TRIO = "a shield between a cancel and the next wait"
 @pytest.mark.parametrize("name", [name for name in KEPT if name != UNDEFINED_IN_TRIO])
 def test_trio_keeps_the_rules(name: str) -> None:
     """What is kept is judged by Trio itself."""
-    check(KEPT[name], PlainTrio(), Rules.TRIO, "plain Trio", "pytest tests/model/test_kept_programs.py")
+    check(KEPT[name], PlainTrio(), Rules.PLAIN_TRIO, "plain Trio", "pytest tests/model/test_kept_programs.py")
 
 
 @pytest.mark.bridgeio

@@ -44,7 +44,7 @@ def on_random_programs(test: Callable[[Program], None]) -> None:
 @pytest.mark.usefixtures("backend")  # and by that never in a process that gevent has patched
 def test_trio_keeps_the_rules() -> None:
     """Trio, without a line of bridgeio, does nothing that the model calls a mistake."""
-    judge(PlainTrio(), Rules.TRIO, "plain Trio", "tests/model/test_programs.py::test_trio_keeps_the_rules[trio]")
+    judge(PlainTrio(), Rules.PLAIN_TRIO, "plain Trio", "tests/model/test_programs.py::test_trio_keeps_the_rules[trio]")
 
 
 @pytest.mark.bridgeio

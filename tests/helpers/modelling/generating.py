@@ -15,7 +15,8 @@ from modelling.programs import Body, Op, Program
 __all__ = ["programs"]
 
 EVENTS = ("e1", "e2")
-LOCKS = ("l1", "s1", "n1")
+CONDITION = "c1"
+LOCKS = ("l1", "s1", "n1", CONDITION)
 CHANNELS = ("c1",)
 QUEUES = ("q1", "q1", "q2")
 SIZE = 16  # steps of a program
@@ -133,6 +134,18 @@ def _started(plan: _Plan, place: _Place) -> Op:
     return language.Started()
 
 
+def _notice(plan: _Plan, place: _Place) -> Op:
+    return _holding_the_condition(place, language.WaitNotice(CONDITION))
+
+
+def _notify(plan: _Plan, place: _Place) -> Op:
+    return _holding_the_condition(place, language.Notify(CONDITION, plan.draw(st.sampled_from([1, 1, 2, None]))))
+
+
+def _holding_the_condition(place: _Place, op: Op) -> Op:
+    return op if CONDITION in place.held else language.Hold(CONDITION, (op,))
+
+
 def _send(plan: _Plan, place: _Place) -> Op:
     return language.Send(plan.draw(st.sampled_from(CHANNELS)), plan.name("i"))
 
@@ -187,6 +200,8 @@ def _within(plan: _Plan, place: _Place) -> Op:
 
 
 def _group(plan: _Plan, place: _Place) -> Op:
+    if CONDITION in place.held:
+        return language.Checkpoint()
     group = plan.name("g")
     plan.groups.append(group)
     return language.Group(group, _body(plan, _deeper(place, groups=(*place.groups, group)), least=2))
@@ -220,7 +235,14 @@ def _hold(plan: _Plan, place: _Place) -> Op:
     free = [lock for lock in LOCKS if lock not in place.held]
     if not free:
         return language.Checkpoint()
-    lock = plan.draw(st.sampled_from(free))
+    return _hold_one(plan, place, plan.draw(st.sampled_from(free)))
+
+
+def _hold_condition(plan: _Plan, place: _Place) -> Op:
+    return language.Checkpoint() if CONDITION in place.held else _hold_one(plan, place, CONDITION)
+
+
+def _hold_one(plan: _Plan, place: _Place, lock: str) -> Op:
     return language.Hold(lock, _body(plan, _deeper(place, held=(*place.held, lock))))
 
 
@@ -232,6 +254,11 @@ _THEMES = (
         leaves=(_sleep, _sleep, _sleep, _checkpoint, _set, _wait, _fail, _send, _receive, _cancel, _move, _shield),
     ),
     _Theme((_spawn,), (_hold, _hold, _hold, _within, _within, _guard), (_sleep, _sleep, _cancel, _checkpoint)),
+    _Theme(
+        children=(_spawn,),
+        branches=(_hold_condition, _hold_condition, _within, _within, _guard),
+        leaves=(_notice, _notice, _notice, _notify, _notify, _sleep, _sleep, _cancel),
+    ),
     _Theme((_spawn,), (_within, _within, _guard), (_send, _send, _receive, _receive, _sleep, _cancel)),
     _Theme(
         children=(_spawn,),

@@ -87,6 +87,18 @@ class _Task:
             finally:
                 self.log(f"leaves {op.lock}")
 
+    async def do_WaitNotice(self, op: language.WaitNotice) -> None:
+        await self.world.wait_for_notice(self.run.locks[op.condition])
+        self.log(f"noticed {op.condition}")
+
+    async def do_Notify(self, op: language.Notify) -> None:
+        self.log(f"notifies of {op.condition}")
+        condition = self.run.locks[op.condition]
+        if op.count is None:
+            condition.notify_all()
+        else:
+            condition.notify(op.count)
+
     async def do_Send(self, op: language.Send) -> None:
         await self.run.channels[op.channel][0].send(op.item)
         self.log(f"sent {op.item}")

@@ -17,9 +17,9 @@ __all__ = ["PlainTrio"]
 
 class PlainTrio:
     """Trio without a line of bridgeio. Where the two have other words for the same, it follows the documentation of
-    bridgeio: ``start``, and entering and leaving a group, look for a cancellation, a cancelled ``start`` whose child
-    ends without a word says that it was cancelled, groups leave cancellations out, and `TimeoutError` is for a
-    deadline only."""
+    bridgeio: ``start``, waiting for a notice, and entering and leaving a group, look for a cancellation first, a
+    cancelled ``start`` whose child ends without a word says that it was cancelled, groups leave cancellations out,
+    and `TimeoutError` is for a deadline only. Trio has no queue, but channels, of which one is made here."""
 
     def __init__(self) -> None:
         self._queues: list[_Queue] = []
@@ -58,6 +58,10 @@ class PlainTrio:
 
     def new_lock(self, kind: str) -> Any:
         return LOCKS[kind](trio)
+
+    async def wait_for_notice(self, condition: trio.Condition) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await condition.wait()
 
     def new_channel(self, room: int) -> Any:
         return trio.open_memory_channel[str](room)

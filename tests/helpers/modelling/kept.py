@@ -15,6 +15,7 @@ from modelling.programs import (
     Hold,
     JoinQueue,
     MoveDeadline,
+    Notify,
     Program,
     Put,
     Receive,
@@ -28,6 +29,7 @@ from modelling.programs import (
     Started,
     TaskDone,
     WaitEvent,
+    WaitNotice,
     Within,
 )
 
@@ -218,6 +220,26 @@ KNOWN = {
         (Hold("n1", (Sleep(2.0),)), Cancel("s1")),
         (Sleep(1.0), Within("s1", (Hold("n1", (Checkpoint(),)),))),
         (Sleep(2.0), Hold("n1", (Sleep(1.0),))),
+    ),
+    "a cancelled wait for a notice ends with the lock": _tasks(
+        (Within("s1", (Hold("c1", (GuardCancel((WaitNotice("c1"),), ()), Sleep(1.0))),), deadline=1.5),),
+        (Sleep(1.0), Hold("c1", (Sleep(2.0),)), Sleep(1.0)),
+    ),
+    "the notice for which a cancelled task waited is the next one's": _tasks(
+        (Within("s1", (Hold("c1", (WaitNotice("c1"),)),), deadline=1.5),),
+        (Sleep(1.0), Hold("c1", (WaitNotice("c1"), Sleep(1.0)))),
+        (Sleep(2.0), Hold("c1", (Notify("c1"),))),
+    ),
+    "a shielded wait for the lock comes after a notice": _tasks(
+        (Within("s1", (Hold("c1", (WaitNotice("c1"), Checkpoint())),)),),
+        (Sleep(1.0), Hold("c1", (Notify("c1"), Sleep(2.0)))),
+        (Sleep(2.0), Cancel("s1")),
+    ),
+    "those who came first are notified first": _tasks(
+        (Hold("c1", (WaitNotice("c1"),)),),
+        (Sleep(1.0), Hold("c1", (WaitNotice("c1"),))),
+        (Sleep(2.0), Hold("c1", (WaitNotice("c1"),))),
+        (Sleep(3.0), Hold("c1", (Notify("c1"),)), Sleep(1.0), Hold("c1", (Notify("c1", None),))),
     ),
     "an item that was handed over is not lost by a cancel": _tasks(
         (Within("s1", (Receive("c1"), Sleep(1.0))), Sleep(1.0)), (Sleep(1.0), Send("c1", "i1"), Cancel("s1"))

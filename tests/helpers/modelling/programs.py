@@ -2,7 +2,9 @@
 
 Rule 1: every name (of a scope, a group, a task) is given once; a scope or group is entered once.
 Rule 2: times are whole or half numbers, counted from the program's start: sums of them are exact.
-Rule 3: a shield always has a deadline, so that every program ends.
+Rule 3: a shield always has a deadline, so that every program ends. For the same reason no group is opened by
+who holds a condition: a child could want it back while its holder waits for the child's end.
+Rule 4: only who holds a condition waits for its notice, or gives one.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ __all__ = [
     "Hold",
     "JoinQueue",
     "MoveDeadline",
+    "Notify",
     "Op",
     "Program",
     "Put",
@@ -38,6 +41,7 @@ __all__ = [
     "Started",
     "TaskDone",
     "WaitEvent",
+    "WaitNotice",
     "Within",
     "every_op",
 ]
@@ -156,10 +160,25 @@ class CatchFailures(Op):
 
 @dataclass(frozen=True)
 class Hold(Op):
-    """``async with`` a lock ("l1"), a semaphore of two ("s1"), or a limiter of one ("n1")."""
+    """``async with`` a lock ("l1"), a semaphore of two ("s1"), a limiter of one ("n1"), or a condition ("c1")."""
 
     lock: str
     body: Body
+
+
+@dataclass(frozen=True)
+class WaitNotice(Op):
+    """``await condition.wait()``."""
+
+    condition: str
+
+
+@dataclass(frozen=True)
+class Notify(Op):
+    """``condition.notify(count)``, or ``notify_all()`` without one."""
+
+    condition: str
+    count: int | None = 1
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ class _Model(Queues):
             return [CANCELLED]
         if how == "either":
             return [None, CANCELLED]
-        if how == "soft" and self.rules is Rules.TRIO and state.cancelled(task.node):
+        if how == "soft" and self.rules is not Rules.KERNEL and state.cancelled(task.node):
             return [None, CANCELLED]
         return [None]
 

@@ -26,6 +26,9 @@ class Rules(Enum):
     TRIO = "trio"
     """In two points: a task that finds itself cancelled gives way before it raises; and a cancel that comes while a
     task gives way, or after it has slept, may win."""
+    PLAIN_TRIO = "plain trio"
+    """And in a third, without bridgeio: who is notified by a condition stands in the line of its lock there and then,
+    and a cancel still wins as long as he has not got it."""
 
 
 class Raised(NamedTuple):
@@ -48,7 +51,7 @@ CANCELLED = Raised()
 Result = Raised | None
 
 READY = "ready"
-CANCELLABLE = ("sleep", "event", "hold", "give", "take", "end of tasks")
+CANCELLABLE = ("sleep", "event", "hold", "give", "take", "end of tasks", "notice")
 
 
 class Node(NamedTuple):
@@ -118,6 +121,7 @@ class Store(NamedTuple):
 @dataclass
 class State:
     """:ivar lines: who waits, in order, by the kind of wait and what they wait for. None is empty.
+        Who is not to be cancelled in it waits with ``("stays", kind, what)``.
     :ivar holders: of each lock, those who have it.
     """
 
@@ -172,10 +176,10 @@ class State:
 
     # Lines
 
-    def stand(self, name: str, kind: str, what: str, item: str = "") -> None:
+    def stand(self, name: str, kind: str, what: str, item: str = "", stays: bool = False) -> None:
         """The task waits, and is the last."""
         self.lines[kind, what] = (*self.lines.get((kind, what), ()), Entry(name, item))
-        self.wait(name, kind, what)
+        self.wait(name, *(["stays"] if stays else []), kind, what)
 
     def first(self, kind: str, what: str) -> Entry | None:
         """Takes out who has waited longest. He is to be woken at once."""

@@ -1,4 +1,4 @@
-"""What tasks wait for in the model: the time, events, locks."""
+"""What tasks wait for in the model: the time, events, locks, notices of conditions."""
 
 from __future__ import annotations
 
@@ -86,13 +86,16 @@ class Waits:
     def _do_Hold(self, state: State, name: str, op: language.Hold) -> Result:
         state.push(name, "acquiring", id(op))
         if self._may_wait(state, name):
-            holders = state.holders[op.lock]
-            if len(holders) < capacity_of(op.lock):
-                state.holders[op.lock] = (*holders, name)
-                state.wait(name, READY, "ok")
-            else:
-                state.stand(name, "hold", op.lock)
+            self._acquire(state, name, op.lock)
         return None
+
+    def _acquire(self, state: State, name: str, lock: str, stays: bool = False) -> None:
+        holders = state.holders[lock]
+        if len(holders) < capacity_of(lock):
+            state.holders[lock] = (*holders, name)
+            state.wait(name, READY, "ok")
+        else:
+            state.stand(name, "hold", lock, stays=stays)
 
     def _leave_acquiring(self, state: State, name: str, frame: Any, result: Result) -> Result:
         if result is None:
@@ -115,3 +118,38 @@ class Waits:
             state.wake(first.task)
             holders = (*holders, first.task)
         state.holders[lock] = holders
+
+    # Conditions
+
+    def _do_WaitNotice(self, state: State, name: str, op: language.WaitNotice) -> Result:
+        state.push(name, "told", f"noticed {op.condition}")
+        if self._may_wait(state, name):
+            state.push(name, "regaining", op.condition)
+            self._hand_over(state, name, op.condition)
+            state.stand(name, "notice", op.condition)
+        return None
+
+    def _leave_regaining(self, state: State, name: str, frame: Any, result: Result) -> Result:
+        """However the wait has ended, the lock is the task's again before it goes on."""
+        condition = frame[1]
+        if name in state.holders[condition]:
+            return result
+        state.push(name, "regained", result)
+        self._acquire(state, name, condition, stays=True)
+        return None
+
+    def _leave_regained(self, state: State, name: str, frame: Any, result: Result) -> Result:
+        before: Result = frame[1]
+        return before
+
+    def _do_Notify(self, state: State, name: str, op: language.Notify) -> Result:
+        state.log(name, f"notifies of {op.condition}")
+        line = state.lines.get(("notice", op.condition), ())
+        for _ in line[: op.count]:
+            first = state.first("notice", op.condition)
+            assert first is not None
+            if self.rules is Rules.PLAIN_TRIO:
+                state.stand(first.task, "hold", op.condition)
+            else:
+                state.wake(first.task)
+        return None

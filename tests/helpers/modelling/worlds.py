@@ -41,6 +41,7 @@ class World(Protocol):
     def entered_group(self, group: Any) -> Any: ...
     def new_event(self) -> Any: ...
     def new_lock(self, kind: str) -> Any: ...
+    async def wait_for_notice(self, condition: Any, /) -> None: ...
     def new_channel(self, room: int) -> Any: ...
     def new_queue(self, maxsize: int) -> Any: ...
 
@@ -64,6 +65,7 @@ LOCKS: dict[str, Callable[[Any], Any]] = {
     "l": lambda library: library.Lock(),
     "s": lambda library: library.Semaphore(2),
     "n": lambda library: library.CapacityLimiter(1),
+    "c": lambda library: library.Condition(),
 }
 """By the first letter of their names; both libraries call them the same."""
 
@@ -100,6 +102,9 @@ class Bridge:
 
     def new_lock(self, kind: str) -> Any:
         return LOCKS[kind](bridgeio)
+
+    async def wait_for_notice(self, condition: bridgeio.Condition) -> None:
+        await condition.wait()
 
     def new_channel(self, room: int) -> Any:
         return bridgeio.create_memory_object_stream[str](room)
