@@ -8,25 +8,27 @@ import pytest
 from hypothesis import Phase, given, seed, settings
 
 from modelling import programs as language
-from modelling.generating import programs
+from modelling.generating import THEMES, programs
 from modelling.programs import Group, Op, Program, Receive, Send, Spawn, WaitEvent, Within, every_op
 from modelling.semantics import TooManyStatesError, allowed_outcomes
 from modelling.state import Rules
 
-EXAMPLES = 150
+EXAMPLES = 300
 
 
 def generated() -> list[Program]:
     """The programs of an ordinary session."""
     found: list[Program] = []
 
-    @seed(1)
-    @settings(max_examples=EXAMPLES, database=None, deadline=None, phases=[Phase.generate])
-    @given(programs())
-    def collect(program: Program) -> None:
-        found.append(program)
+    for theme in THEMES:
 
-    collect()
+        @seed(1)
+        @settings(max_examples=EXAMPLES // len(THEMES), database=None, deadline=None, phases=[Phase.generate])
+        @given(programs(theme))
+        def collect(program: Program) -> None:
+            found.append(program)
+
+        collect()
     return found
 
 

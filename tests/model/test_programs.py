@@ -14,29 +14,29 @@ import pytest
 from hypothesis import Phase, given, reject, seed, settings
 
 from modelling.checking import check
-from modelling.generating import programs
+from modelling.generating import THEMES, programs
 from modelling.judging import PlainTrio
 from modelling.programs import Program
 from modelling.semantics import TooManyStatesError, UndefinedInTrioError
 from modelling.state import Rules
 from modelling.worlds import Bridge, World
 
-EXAMPLES = int(os.environ.get("BRIDGEIO_MODEL_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("BRIDGEIO_MODEL_EXAMPLES", "300"))
 SEED = int(os.environ.get("BRIDGEIO_MODEL_SEED", "1"))
 
 
-def on_random_programs(test: Callable[[Program], None]) -> None:
+def on_random_programs(theme: str, test: Callable[[Program], None]) -> None:
     """Not ``derandomize``: then more examples would not be other ones. No database: what was found becomes a test in
     `modelling.kept`, for everybody. No deadline: a busy machine is no bug. Nothing is explained: it would run
     each program hundreds of times, to blame lines of this test's own machinery."""
     chosen = settings(
-        max_examples=EXAMPLES,
+        max_examples=max(1, EXAMPLES // len(THEMES)),
         database=None,
         deadline=None,
         phases=[Phase.explicit, Phase.generate, Phase.shrink],
         report_multiple_bugs=False,
     )
-    decorated: Any = seed(SEED)(chosen(given(programs())(test)))
+    decorated: Any = seed(SEED)(chosen(given(programs(theme))(test)))
     decorated()
 
 
@@ -51,7 +51,8 @@ def test_trio_keeps_the_rules() -> None:
 def test_a_backend_keeps_the_rules(
     backend: str, backend_options: Mapping[str, object], request: pytest.FixtureRequest
 ) -> None:
-    """Scopes, shields, deadlines, groups, locks, channels and failures do on each backend what the model allows."""
+    """Scopes, shields, deadlines, groups, locks, conditions, barriers, channels, queues and failures do on each
+    backend what the model allows."""
     rules = Rules.TRIO if backend == "trio" else Rules.KERNEL
     judge(Bridge(backend, backend_options), rules, backend, request.node.nodeid)
 
@@ -65,4 +66,5 @@ def judge(world: World, rules: Rules, where: str, test: str) -> None:
         except (TooManyStatesError, UndefinedInTrioError):
             reject()
 
-    on_random_programs(keeps_the_rules)
+    for theme in THEMES:
+        on_random_programs(theme, keeps_the_rules)

@@ -99,6 +99,10 @@ class _Task:
         else:
             condition.notify(op.count)
 
+    async def do_Meet(self, op: language.Meet) -> None:
+        number = await self.run.barriers[op.barrier].wait()
+        self.log(f"meets at {op.barrier} as {number}")
+
     async def do_Send(self, op: language.Send) -> None:
         await self.run.channels[op.channel][0].send(op.item)
         self.log(f"sent {op.item}")
@@ -217,6 +221,7 @@ class _Run:
         self.groups: dict[str, Any] = {}
         self.events: dict[str, Any] = {}
         self.locks: dict[str, Any] = {}
+        self.barriers: dict[str, Any] = {}
         self.channels: dict[str, Any] = {}
         self.queues: dict[str, Any] = {}
         self.open: set[str] = set()
@@ -248,6 +253,8 @@ class _Run:
                 self.events.setdefault(op.event, world.new_event())
             case language.Hold() if op.lock not in self.locks:
                 self.locks[op.lock] = world.new_lock(op.lock[0])
+            case language.Meet() if op.barrier not in self.barriers:
+                self.barriers[op.barrier] = world.new_barrier()
             case language.Send() | language.Receive() if op.channel not in self.channels:
                 self.channels[op.channel] = world.new_channel(room_of(op.channel))
             case language.Put() | language.Get() | language.TaskDone() | language.JoinQueue() | language.ShutDown():

@@ -19,7 +19,8 @@ class PlainTrio:
     """Trio without a line of bridgeio. Where the two have other words for the same, it follows the documentation of
     bridgeio: ``start``, waiting for a notice, and entering and leaving a group, look for a cancellation first, a
     cancelled ``start`` whose child ends without a word says that it was cancelled, groups leave cancellations out,
-    and `TimeoutError` is for a deadline only. Trio has no queue, but channels, of which one is made here."""
+    and `TimeoutError` is for a deadline only. Trio has no queue and no barrier, but a channel and a
+    parking lot, of which they are made here."""
 
     def __init__(self) -> None:
         self._queues: list[_Queue] = []
@@ -62,6 +63,9 @@ class PlainTrio:
     async def wait_for_notice(self, condition: trio.Condition) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         await condition.wait()
+
+    def new_barrier(self) -> Any:
+        return _Barrier()
 
     def new_channel(self, room: int) -> Any:
         return trio.open_memory_channel[str](room)
@@ -158,6 +162,21 @@ class _Nursery:
             await trio.lowlevel.checkpoint_if_cancelled()
         except BaseExceptionGroup as group:
             raise _without_cancellations(group) from None
+
+
+class _Barrier:
+    """For two. Trio lets who is parked be either cancelled or woken, and that is all that a barrier is about."""
+
+    def __init__(self) -> None:
+        self._lot = trio.lowlevel.ParkingLot()
+
+    async def wait(self) -> int:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._lot.unpark():
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return 1
+        await self._lot.park()
+        return 0
 
 
 class QueueShutDown(Exception):  # noqa: N818 - called as bridgeio's

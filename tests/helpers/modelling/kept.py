@@ -14,6 +14,7 @@ from modelling.programs import (
     GuardCancel,
     Hold,
     JoinQueue,
+    Meet,
     MoveDeadline,
     Notify,
     Program,
@@ -240,6 +241,12 @@ KNOWN = {
         (Sleep(1.0), Hold("c1", (WaitNotice("c1"),))),
         (Sleep(2.0), Hold("c1", (WaitNotice("c1"),))),
         (Sleep(3.0), Hold("c1", (Notify("c1"),)), Sleep(1.0), Hold("c1", (Notify("c1", None),))),
+    ),
+    "who is cancelled at a barrier counts no more": _tasks(
+        (Within("s1", (Meet("b1"),), deadline=1.5),), (Sleep(2.0), Meet("b1")), (Sleep(3.0), Meet("b1"))
+    ),
+    "who was met at a barrier has been met, also if he is cancelled": _tasks(
+        (Within("s1", (Meet("b1"), Sleep(1.0))),), (Sleep(1.0), Meet("b1"), Cancel("s1")), (Sleep(1.0), Cancel("s1"))
     ),
     "an item that was handed over is not lost by a cancel": _tasks(
         (Within("s1", (Receive("c1"), Sleep(1.0))), Sleep(1.0)), (Sleep(1.0), Send("c1", "i1"), Cancel("s1"))

@@ -25,6 +25,7 @@ __all__ = [
     "GuardCancel",
     "Hold",
     "JoinQueue",
+    "Meet",
     "MoveDeadline",
     "Notify",
     "Op",
@@ -179,6 +180,13 @@ class Notify(Op):
 
     condition: str
     count: int | None = 1
+
+
+@dataclass(frozen=True)
+class Meet(Op):
+    """``await barrier.wait()``, at a barrier for two."""
+
+    barrier: str
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ CANCELLED = Raised()
 Result = Raised | None
 
 READY = "ready"
-CANCELLABLE = ("sleep", "event", "hold", "give", "take", "end of tasks", "notice")
+CANCELLABLE = ("sleep", "event", "hold", "give", "take", "end of tasks", "notice", "meeting")
 
 
 class Node(NamedTuple):

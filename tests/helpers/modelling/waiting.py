@@ -1,4 +1,4 @@
-"""What tasks wait for in the model: the time, events, locks, notices of conditions."""
+"""What tasks wait for in the model: the time, events, locks, notices of conditions, each other."""
 
 from __future__ import annotations
 
@@ -118,6 +118,20 @@ class Waits:
             state.wake(first.task)
             holders = (*holders, first.task)
         state.holders[lock] = holders
+
+    # Barriers
+
+    def _do_Meet(self, state: State, name: str, op: language.Meet) -> Result:
+        if not self._may_wait(state, name):
+            return None
+        other = state.first("meeting", op.barrier)
+        state.push(name, "told", f"meets at {op.barrier} as {1 if other else 0}")
+        if other is None:
+            state.stand(name, "meeting", op.barrier)
+        else:
+            state.wake(other.task)
+            state.wait(name, READY, "ok")
+        return None
 
     # Conditions
 
