@@ -33,11 +33,15 @@ _Maker = Callable[["_Plan", "_Place"], Op]
 
 @dataclass(frozen=True)
 class _Theme:
-    """What a program is about: the kinds of steps it chooses from; a kind that stands there twice comes more often."""
+    """What a program is about: the kinds of steps it chooses from; a kind that stands there twice comes more often.
+
+    :ivar races: what a task may wait for, and how another one gives it that; see `_race`.
+    """
 
     children: tuple[_Maker, ...]
     branches: tuple[_Maker, ...]
     leaves: tuple[_Maker, ...]
+    races: tuple[tuple[tuple[_Maker, ...], tuple[_Maker, ...]], ...] = ()
 
 
 @dataclass
@@ -81,7 +85,8 @@ def programs(draw: Any, theme: str) -> Program:
     """
     plan = _Plan(draw, THEMES[theme])
     if draw(st.sampled_from([True, True, True, False])):
-        body: Body = (_crowd(plan), *_body(plan, _Place(), least=0))
+        together = _race if plan.theme.races and draw(st.booleans()) else _crowd
+        body: Body = (together(plan), *_body(plan, _Place(), least=0))
     else:
         body = _body(plan, _Place(), least=3)
     return Program(_with_targets(plan, body))
@@ -95,6 +100,30 @@ def _crowd(plan: _Plan) -> Op:
     number = plan.draw(st.integers(2, 3))
     children = [language.Spawn(group, plan.name("t"), _body(plan, place, least=2)) for _ in range(number)]
     return language.Group(group, (*children, *_body(plan, place, least=0)))
+
+
+def _race(plan: _Plan) -> Op:
+    """A task that gets what it waits for and is cancelled, or the other way round, in one step of another: where all
+    have made mistakes. A third one may be waiting behind it."""
+    waits, gives = plan.draw(st.sampled_from(plan.theme.races))
+    group, scope = plan.name("g"), plan.name("s")
+    plan.groups.append(group)
+    plan.scopes[scope] = False
+    place = _Place((group,), depth=1)
+    inside = _deeper(place)
+    waiting = (*_made(waits, plan, inside), *_body(plan, inside, least=0))
+    tasks: list[Body] = [(language.Within(scope, waiting), *_body(plan, place, least=0))]
+    if plan.draw(st.booleans()):
+        tasks.append(_made(waits, plan, place))
+    giving = (*_made(gives, plan, place), language.Cancel(scope))
+    if plan.draw(st.sampled_from([False, False, True])):
+        giving = giving[::-1]
+    tasks.append((language.Sleep(1.0), *giving, *_body(plan, place, least=0)))
+    return language.Group(group, tuple(language.Spawn(group, plan.name("t"), body) for body in tasks))
+
+
+def _made(makers: tuple[_Maker, ...], plan: _Plan, place: _Place) -> Body:
+    return tuple(make(plan, place) for make in makers)
 
 
 def _body(plan: _Plan, place: _Place, least: int = 1) -> Body:
@@ -261,20 +290,43 @@ THEMES = {
         children=(_spawn, _spawn, _start),
         branches=(_within, _within, _within, _group, _group, _guard, _catch, _hold),
         leaves=(_sleep, _sleep, _sleep, _checkpoint, _set, _wait, _fail, _send, _receive, _cancel, _move, _shield),
+        races=(((_wait,), (_set,)),),
     ),
-    "locks": _Theme((_spawn,), (_hold, _hold, _hold, _within, _within, _guard), (_sleep, _sleep, _cancel, _checkpoint)),
+    "locks": _Theme(
+        (_spawn,),
+        (_hold, _hold, _hold, _within, _within, _guard),
+        (_sleep, _sleep, _cancel, _checkpoint),
+        races=(((_sleep, _hold), (_hold,)),),
+    ),
     "conditions": _Theme(
         children=(_spawn,),
         branches=(_hold_condition, _hold_condition, _within, _within, _guard),
         leaves=(_notice, _notice, _notice, _notify, _notify, _sleep, _sleep, _cancel),
+        races=(((_notice,), (_notify,)), ((_notice,), (_hold_condition,))),
     ),
-    "barriers": _Theme((_spawn,), (_within, _within, _guard), (_meet, _meet, _sleep, _sleep, _cancel)),
-    "channels": _Theme((_spawn,), (_within, _within, _guard), (_send, _send, _receive, _receive, _sleep, _cancel)),
-    "queues": _Theme((_spawn,), (_within, _within, _guard), (_put, _put, _get, _get, _sleep, _cancel)),
+    "barriers": _Theme(
+        (_spawn,),
+        (_within, _within, _guard),
+        (_meet, _meet, _sleep, _sleep, _cancel),
+        races=(((_meet,), (_meet,)),),
+    ),
+    "channels": _Theme(
+        (_spawn,),
+        (_within, _within, _guard),
+        (_send, _send, _receive, _receive, _sleep, _cancel),
+        races=(((_receive,), (_send,)), ((_send, _send), (_receive,))),
+    ),
+    "queues": _Theme(
+        (_spawn,),
+        (_within, _within, _guard),
+        (_put, _put, _get, _get, _sleep, _cancel),
+        races=(((_get,), (_put,)), ((_put, _put), (_get,))),
+    ),
     "queues that end": _Theme(
         children=(_spawn,),
         branches=(_within, _guard, _catch, _catch),
         leaves=(_put, _put, _put, _get, _get, _done, _done, _join, _join, _shut_down, _sleep, _sleep, _cancel),
+        races=(((_put, _join), (_done,)), ((_get,), (_shut_down,)), ((_put, _put), (_shut_down,))),
     ),
     "failures": _Theme(
         (_spawn,), (_group, _catch, _guard, _guard, _within), (_sleep, _fail, _fail, _cancel, _set, _wait)
@@ -300,6 +352,8 @@ def _with_targets(plan: _Plan, body: Body) -> Body:
 
 def _with_target(op: Op, everything: list[str], scopes: list[str], limited: list[str]) -> Op:
     if isinstance(op, language.Cancel | language.MoveDeadline | language.SetShield):
+        if not op.scope.startswith(_ANY[0]):
+            return op
         fit = {language.Cancel: everything, language.MoveDeadline: scopes, language.SetShield: limited}[type(op)]
         number = int(op.scope[1:])
         return replace(op, scope=fit[number % len(fit)]) if fit else language.Checkpoint()
