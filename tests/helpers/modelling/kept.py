@@ -277,6 +277,12 @@ KNOWN = {
     "an item of which somebody waits to be rid is no task yet": _tasks(
         (Put("q1", "i1"), Put("q1", "i2")), (Sleep(1.0), TaskDone("q1"), TaskDone("q1"), JoinQueue("q1"), Get("q1"))
     ),
+    "it is one as soon as there is room for it": _tasks(
+        (Put("q1", "i1"), Put("q1", "i2")), (Sleep(1.0), Get("q1"), TaskDone("q1"), TaskDone("q1"), TaskDone("q1"))
+    ),
+    "who joins a queue waits for the last task": _tasks(
+        (Put("q2", "i1"), Put("q2", "i2"), JoinQueue("q2")), (Sleep(1.0), TaskDone("q2"), Sleep(1.0), TaskDone("q2"))
+    ),
     "a queue that is shut down is emptied": _tasks(
         (Put("q1", "i1"), CatchFailures((Put("q1", "i2"),)), CatchFailures((Put("q1", "i3"),))),
         (Sleep(1.0), ShutDown("q1"), Get("q1"), CatchFailures((Get("q1"),))),
