@@ -13,7 +13,7 @@ from modelling.programs import Group, Op, Program, Receive, Send, Spawn, WaitEve
 from modelling.semantics import TooManyStatesError, allowed_outcomes
 from modelling.state import Rules
 
-EXAMPLES = 300
+EXAMPLES = 600
 
 
 def generated() -> list[Program]:

@@ -21,7 +21,7 @@ from modelling.semantics import TooManyStatesError, UndefinedInTrioError
 from modelling.state import Rules
 from modelling.worlds import Bridge, World
 
-EXAMPLES = int(os.environ.get("BRIDGEIO_MODEL_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("BRIDGEIO_MODEL_EXAMPLES", "600"))
 SEED = int(os.environ.get("BRIDGEIO_MODEL_SEED", "1"))
 
 
