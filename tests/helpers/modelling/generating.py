@@ -49,12 +49,14 @@ class _Plan:
     """What has been given out so far.
 
     :ivar theme: which kinds of steps it has.
+    :ivar queue: the one that it uses.
     :ivar left: how many steps the program may still have.
     :ivar scopes: every scope, and whether it has a deadline: then it may be made a shield.
     """
 
     draw: Any
     theme: _Theme
+    queue: str
     left: int = SIZE
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     scopes: dict[str, bool] = field(default_factory=dict)
@@ -83,7 +85,7 @@ def programs(draw: Any, theme: str) -> Program:
 
     :param theme: one of `THEMES`.
     """
-    plan = _Plan(draw, THEMES[theme])
+    plan = _Plan(draw, THEMES[theme], draw(st.sampled_from(QUEUES)))
     if draw(st.sampled_from([True, True, True, False])):
         together = _race if plan.theme.races and draw(st.booleans()) else _crowd
         body: Body = (together(plan), *_body(plan, _Place(), least=0))
@@ -192,23 +194,23 @@ def _receive(plan: _Plan, place: _Place) -> Op:
 
 
 def _put(plan: _Plan, place: _Place) -> Op:
-    return language.Put(plan.draw(st.sampled_from(QUEUES)), plan.name("i"))
+    return language.Put(plan.queue, plan.name("i"))
 
 
 def _get(plan: _Plan, place: _Place) -> Op:
-    return language.Get(plan.draw(st.sampled_from(QUEUES)))
+    return language.Get(plan.queue)
 
 
 def _done(plan: _Plan, place: _Place) -> Op:
-    return language.TaskDone(plan.draw(st.sampled_from(QUEUES)))
+    return language.TaskDone(plan.queue)
 
 
 def _join(plan: _Plan, place: _Place) -> Op:
-    return language.JoinQueue(plan.draw(st.sampled_from(QUEUES)))
+    return language.JoinQueue(plan.queue)
 
 
 def _shut_down(plan: _Plan, place: _Place) -> Op:
-    return language.ShutDown(plan.draw(st.sampled_from(QUEUES)), plan.draw(st.booleans()))
+    return language.ShutDown(plan.queue, plan.draw(st.booleans()))
 
 
 def _cancel(plan: _Plan, place: _Place) -> Op:
@@ -326,7 +328,13 @@ THEMES = {
         children=(_spawn,),
         branches=(_within, _guard, _catch, _catch),
         leaves=(_put, _put, _put, _get, _get, _done, _done, _join, _join, _shut_down, _sleep, _sleep, _cancel),
-        races=(((_put, _join), (_done,)), ((_get,), (_shut_down,)), ((_put, _put), (_shut_down,))),
+        races=(
+            ((_put, _join), (_done,)),
+            ((_put, _join), (_shut_down,)),
+            ((_put, _put), (_get, _done, _done)),
+            ((_put, _put), (_shut_down, _get)),
+            ((_get,), (_shut_down,)),
+        ),
     ),
     "failures": _Theme(
         (_spawn,), (_group, _catch, _guard, _guard, _within), (_sleep, _fail, _fail, _cancel, _set, _wait)
