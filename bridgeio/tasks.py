@@ -91,6 +91,16 @@ class Observed:
         """What of the framework's it waits for, in words such as ``awaiting <Future pending>``."""
         return None
 
+    def enter_native_wait(self: Any) -> None:
+        """Not asked but told, by an adapter that sees the task begin to wait in an awaitable of the framework's.
+
+        A cancel that the task has not heard of by then ends that wait at once; and who observes tasks
+        (`bridgeio.testing.sweep`) sees the wait here.
+        """
+        scope = self.scope
+        if scope.cancelled and not scope.edge and self.interrupt():
+            scope.edge = True
+
 
 # The hosts and tasks here are those of `bridgeio.contract`, which stands above this room.
 

@@ -297,9 +297,8 @@ class SpawnedTask(_WaitingTask):
 
     def begin_native_wait(self, waited: Any) -> None:
         self.foreign = waited
-        scope = self.scope
-        if scope.cancelled and not scope.edge and self.interrupt():
-            scope.edge = True
+        if waited is not None:
+            self.enter_native_wait()
 
     def end_native_wait(self, error: BaseException | None) -> BaseException | None:
         """What the coroutine is to see of an error that ended its wait."""

@@ -139,9 +139,7 @@ class GeventTask(Task):
     def leave_for_native_wait(self) -> None:
         """What gevent's hub calls as ``switch_out``. The task is found again by `current_task`."""
         self.thread = 0
-        scope = self.scope
-        if scope.cancelled and not scope.edge:
-            self.host.end_native_wait_of(self)
+        self.enter_native_wait()
         self.host.settle()
 
     def cancellation(self) -> BaseException:

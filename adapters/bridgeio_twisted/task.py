@@ -183,9 +183,7 @@ class TwistedTask(Task):
     def _await_deferred(self, waited: Deferred[Any]) -> None:
         self.foreign = waited
         waited.addBoth(self._fired)
-        scope = self.scope
-        if scope.cancelled and not scope.edge and self.interrupt():
-            scope.edge = True
+        self.enter_native_wait()
 
     def _fired(self, result: Any) -> Any:
         """The Deferred's result, which stays with it: others may await it, too."""
