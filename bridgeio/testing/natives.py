@@ -15,6 +15,8 @@ import bridgeio
 
 __all__ = ["FIRST_PARTY", "Native", "native_of"]
 
+PAUSE = 0.0003  # seconds
+
 AsyncFunction = Callable[[], Coroutine[Any, Any, object]]
 Cancel = Callable[[], object]
 
@@ -25,6 +27,10 @@ class Native(ABC):
     @abstractmethod
     async def wait_forever(self) -> None:
         """Waits in the framework's own way for what never comes."""
+
+    @abstractmethod
+    async def pause(self) -> None:
+        """Waits in the framework's own way for what comes soon."""
 
     @abstractmethod
     async def give_way(self, times: int) -> None:
@@ -45,6 +51,9 @@ class Asyncio(Native):
     async def wait_forever(self) -> None:
         await import_module("asyncio").get_running_loop().create_future()
 
+    async def pause(self) -> None:
+        await import_module("asyncio").sleep(PAUSE)
+
     async def give_way(self, times: int) -> None:
         for _ in range(times):
             await import_module("asyncio").sleep(0)
@@ -63,6 +72,9 @@ class Trio(Native):
 
     async def wait_forever(self) -> None:
         await import_module("trio").sleep_forever()
+
+    async def pause(self) -> None:
+        await import_module("trio").sleep(PAUSE)
 
     async def give_way(self, times: int) -> None:
         for _ in range(times):
@@ -83,6 +95,9 @@ class Twisted(Native):
 
     async def wait_forever(self) -> None:
         await import_module("twisted.internet.defer").Deferred()
+
+    async def pause(self) -> None:
+        await import_module("twisted.internet.task").deferLater(import_module("twisted.internet.reactor"), PAUSE)
 
     async def give_way(self, times: int) -> None:
         reactor: Any = import_module("twisted.internet.reactor")
@@ -108,6 +123,9 @@ class Gevent(Native):
 
     async def wait_forever(self) -> None:
         import_module("gevent.event").Event().wait()
+
+    async def pause(self) -> None:
+        import_module("gevent").sleep(PAUSE)
 
     async def give_way(self, times: int) -> None:
         for _ in range(times):

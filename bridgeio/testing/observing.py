@@ -1,8 +1,9 @@
 """A look at every step that tasks make: when they wait, when they are woken, when they give way.
 
-All waiting in bridgeio goes through four methods of `bridgeio.contract.Task`. While somebody looks,
-those methods are replaced in the classes of the adapters that are loaded, and put back after it: so a
-program that nobody looks at pays nothing, and a stranger's adapter need not know of this.
+All waiting in bridgeio goes through four methods of `bridgeio.contract.Task`, and a fifth tells of waits in a
+framework's own awaitables. While somebody looks, those methods are replaced in the classes of the adapters
+that are loaded, and put back after it: so a program that nobody looks at pays nothing, and a stranger's
+adapter need not know of this.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from bridgeio.contract import Task
+from bridgeio.contract import Observed, Task
 
 __all__ = ["Abort", "Observer", "StepCounter", "observed"]
 
@@ -32,6 +33,10 @@ class Observer:
     def give_way(self, task: Task, go_on: Callable[[Task], Any]) -> Any:
         """The task itself calls this, in its own context."""
         return go_on(task)
+
+    def enter_native_wait(self, task: Task, go_on: Callable[[Task], None]) -> None:
+        """Whoever lets the task take its steps calls this, in any context; the task is about to wait."""
+        go_on(task)
 
     def wake(self, task: Task, go_on: Callable[[Task], None]) -> None:
         """Whoever wakes the task calls this; also for a task that is not parked."""
@@ -74,23 +79,23 @@ def observed(observer: Observer) -> Iterator[None]:
     _looking.append(observer)
     try:
         with ExitStack() as stack:
-            for kind in _kinds(Task):
+            for kind in _kinds(Observed):
                 stack.enter_context(_replaced(kind, observer))
             yield
     finally:
         _looking.clear()
 
 
-def _kinds(kind: type[Task]) -> Iterator[type[Task]]:
+def _kinds(kind: type[Observed]) -> Iterator[type[Observed]]:
     yield kind
     for heir in kind.__subclasses__():
         yield from _kinds(heir)
 
 
 @contextmanager
-def _replaced(kind: type[Task], observer: Observer) -> Iterator[None]:
+def _replaced(kind: type[Observed], observer: Observer) -> Iterator[None]:
     """A method that a class inherits is replaced where it is defined."""
-    own = {name: kind.__dict__[name] for name in ("park", "give_way", "wake", "wake_now") if name in kind.__dict__}
+    own = {name: kind.__dict__[name] for name in _SEEN if name in kind.__dict__}
     for name, method in own.items():
         setattr(kind, name, _SEEN[name](observer, method))
     try:
@@ -114,6 +119,13 @@ def _seen_give_way(observer: Observer, own: Callable[[Task], Any]) -> Callable[[
     return give_way
 
 
+def _seen_enter_native_wait(observer: Observer, own: Callable[[Task], None]) -> Callable[[Task], None]:
+    def enter_native_wait(task: Task) -> None:
+        observer.enter_native_wait(task, own)
+
+    return enter_native_wait
+
+
 def _seen_wake(observer: Observer, own: Callable[[Task], None]) -> Callable[[Task], None]:
     def wake(task: Task) -> None:
         observer.wake(task, own)
@@ -124,6 +136,7 @@ def _seen_wake(observer: Observer, own: Callable[[Task], None]) -> Callable[[Tas
 _SEEN: dict[str, Callable[[Observer, Any], Any]] = {
     "park": _seen_park,
     "give_way": _seen_give_way,
+    "enter_native_wait": _seen_enter_native_wait,
     "wake": _seen_wake,
     "wake_now": _seen_wake,
 }

@@ -12,7 +12,6 @@ no more than before is looked at here.
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
@@ -20,13 +19,14 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from inspect import isgenerator
-from types import FrameType, coroutine
+from types import coroutine
 from typing import Any
 
 import bridgeio
-from bridgeio.contract import Host, Task
+from bridgeio.contract import Host, Scope, Task
 from bridgeio.registry import current_host, current_task
 from bridgeio.testing.observing import Abort, Observer, observed
+from bridgeio.testing.places import frames_of, functions_called, words_for
 from bridgeio.testing.resources import open_descriptors, unchanged
 
 __all__ = ["Moment", "Operation", "Swept", "World", "sweep", "sweeps_done"]
@@ -49,6 +49,10 @@ class Moment(Enum):
     BEFORE = "in the turn of the result, just before that"
     AFTER = "in the turn of the result, just after that"
     YIELDING = "while it gives way after its work"
+    NATIVE = "while it waits in an awaitable of the framework's"
+
+
+_KINDS = {Moment.BEFORE: Moment.WAITING, Moment.AFTER: Moment.WAITING}  # which waits are counted, if not its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +61,15 @@ class Swept:
 
     :ivar waits: how many times a cancel met a wait.
     :ivar runs: how many times the operation ran, the first one without a cancel included.
+    :ivar functions: those of bridgeio that the operation called, and in which a cancel met a wait; each with its
+        module before its name.
     """
 
     operation: str
     backend: str
     waits: int
     runs: int
+    functions: tuple[str, ...] = ()
 
 
 _done: list[Swept] = []
@@ -101,8 +108,10 @@ async def sweep(world: World, *, name: str = "", moments: Iterable[Moment] = Mom
             await sweep(a_line)
 
     The operation has to end by itself in a run without a cancel, and what it awaits may be done by
-    tasks that the world has started. Waits in awaitables of a framework's own are not counted, nor is on
-    Trio a group's wait for its children, who are swept themselves. One sweep at a time in a process.
+    tasks that the world has started. A wait in an awaitable of the framework's own has one moment, as it
+    begins, and counts where an adapter can tell it: not on Trio, which has all its waits to itself (a group's
+    for its children, too, who are swept themselves), not on threads, where nothing ends such a call, and not
+    in tasks that asyncio has started. One sweep at a time in a process.
 
     :param name: for messages; by default the world's own.
     :raises AssertionError: naming the wait, if a run failed, lost or left something, or did not end.
@@ -115,7 +124,8 @@ async def sweep(world: World, *, name: str = "", moments: Iterable[Moment] = Mom
             sweeping.books = _Books.of(current_host())
             for moment in moments:
                 await sweeping.sweep(moment)
-    swept = Swept(sweeping.name, bridgeio.current_backend(), sweeping.waits, sweeping.runs)
+    functions = tuple(sorted(sweeping.functions))
+    swept = Swept(sweeping.name, bridgeio.current_backend(), sweeping.waits, sweeping.runs, functions)
     _done.append(swept)
     return swept
 
@@ -127,6 +137,7 @@ class _Run:
     :ivar seen: how many waits there were so far.
     :ivar met: whether the cancel met the wait that it was meant for.
     :ivar target: the task in that wait, until the cancel comes.
+    :ivar functions: those of bridgeio that led there.
     """
 
     def __init__(self, moment: Moment | None, number: int) -> None:
@@ -138,6 +149,7 @@ class _Run:
         self.met = False
         self.target: Task | None = None
         self.where = ""
+        self.functions: list[str] = []
         self.error: BaseException | None = None
 
     async def carry(self, operation: Operation) -> None:
@@ -153,15 +165,24 @@ class _Run:
         if self.error is not None:
             raise self.error
 
-    def is_meant(self, moment: Moment) -> bool:
+    def is_meant(self, kind: Moment, task: Task) -> bool:
         """Counts a wait of the kind that this run is about; whether it is the one to be cancelled."""
-        if self.moment is Moment.FIRST or (self.moment is Moment.YIELDING) != (moment is Moment.YIELDING):
+        if self.moment is None or _KINDS.get(self.moment, self.moment) is not kind:
             return False
         self.seen += 1
         if self.seen != self.number:
             return False
-        self.where = _place(sys._getframe(3))
+        frames = frames_of(task.coro)
+        self.where = words_for(frames)
+        self.functions = functions_called(frames)
         return True
+
+    def has(self, task: Task) -> bool:
+        """Whether it is one of the operation's: told by the tree, for those who are not in the task's context."""
+        node: Scope | None = task.scope
+        while node is not None and node is not self.scope:
+            node = node.parent
+        return node is not None
 
     def cancel(self) -> None:
         """An error here is the library's: it would be lost in the stack of whoever wakes the task."""
@@ -201,6 +222,7 @@ class _Sweeping(Observer):
         self.name = name
         self.waits = 0
         self.runs = 0
+        self.functions: set[str] = set()
         self.books: _Books | None = None
         self._world = world
         self._now = _Run(None, 0)
@@ -211,7 +233,9 @@ class _Sweeping(Observer):
             if moment is Moment.FIRST:
                 self._check(run, run.scope.cancelled_caught, "it went on as if it had not been cancelled")
                 return
-            self.waits += run.met
+            if run.met:
+                self.waits += 1
+                self.functions.update(run.functions)
             if run.seen < number:
                 return
         raise AssertionError(f"{self.name} does not come to an end: it has waited {MOST_WAITS} times")
@@ -246,7 +270,7 @@ class _Sweeping(Observer):
         run = _RUN.get()
         if run is None or run is not self._now:
             return go_on(task, abort)
-        if run.is_meant(Moment.WAITING):
+        if run.is_meant(Moment.WAITING, task):
             run.target = task
             if run.moment is Moment.WAITING:
                 task.host.call_soon_threadsafe(partial(run.cancel_waiting, task))
@@ -257,9 +281,16 @@ class _Sweeping(Observer):
         run = _RUN.get()
         if run is None or run is not self._now:
             return go_on(task)
-        if run.is_meant(Moment.YIELDING):
+        if run.is_meant(Moment.YIELDING, task):
             run.cancel()
         return self._then_starve(run, task, go_on(task))
+
+    def enter_native_wait(self, task: Task, go_on: Callable[[Task], None]) -> None:
+        """Of a cancel that comes later the framework would see just the same."""
+        go_on(task)
+        run = self._now
+        if run.has(task) and run.is_meant(Moment.NATIVE, task):
+            run.cancel()
 
     def wake(self, task: Task, go_on: Callable[[Task], None]) -> None:
         run = self._now
@@ -330,13 +361,3 @@ def _words(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return f"it has not ended after {PATIENCE} seconds"
     return f"{type(error).__name__}: {error}"
-
-
-def _place(frame: FrameType | None) -> str:
-    """The functions that led to a wait, the innermost first."""
-    names: list[str] = []
-    while frame is not None and len(names) < 4:
-        if frame.f_globals.get("__name__") != __name__:
-            names.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
-        frame = frame.f_back
-    return " < ".join(names)
