@@ -11,7 +11,7 @@ import pytest
 
 import bridgeio
 from bridgeio import lowlevel
-from bridgeio.testing.suite import sweeps, sweeps_locks, sweeps_servers, sweeps_tasks
+from bridgeio.testing.suite import sweeps, sweeps_locks, sweeps_queues, sweeps_servers, sweeps_tasks
 
 pytestmark = pytest.mark.bridgeio("asyncio", "uvloop", "tornado")
 
@@ -21,9 +21,13 @@ SWEEPS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     "happy eyeballs": sweeps.test_swept_happy_eyeballs,
     "serve": lambda: sweeps_servers.test_swept_servers("serve"),
     "Lock": lambda: sweeps_locks.test_swept_locks("Lock"),
+    **{name: partial(sweeps_locks.test_swept_acquires, name) for name in sweeps_locks.ACQUIRES},
+    "wait_for": sweeps_locks.test_a_swept_wait_for_a_predicate,
+    **{name: partial(sweeps_locks.test_swept_barriers, name) for name in sweeps_locks.MEETINGS},
+    **{name: partial(sweeps_queues.test_swept_iterations, name) for name in sweeps_queues.ITEMS},
     "Condition": sweeps_locks.test_a_swept_condition,
-    "Queue": lambda: sweeps_locks.test_a_swept_get(1),
-    "object streams": lambda: sweeps_locks.test_swept_object_streams(0),
+    "Queue": lambda: sweeps_queues.test_a_swept_get(1),
+    "object streams": lambda: sweeps_queues.test_swept_object_streams(0),
     **{name: partial(sweeps_tasks.test_swept_tasks, name) for name in sweeps_tasks.OPERATIONS},
 }
 

@@ -36,6 +36,7 @@ from bridgeio.testing.suite.stress import *  # noqa: F403
 from bridgeio.testing.suite.sweeps import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_locks import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_natives import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_queues import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_servers import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_tasks import *  # noqa: F403
 from bridgeio.testing.suite.synchronising import *  # noqa: F403

@@ -16,6 +16,7 @@ import pytest
 
 import bridgeio
 from bridgeio.contract import AddressInfo
+from bridgeio.testing.neighbours import soon
 from bridgeio.testing.peers import FAMILIES, Peer, RawListener, free_address, open_to, peer_stream
 from bridgeio.testing.sweeping import Operation, sweep
 
@@ -55,7 +56,7 @@ async def _fed(pieces: list[bytes]) -> AsyncIterator[bridgeio.Reader]:
 async def _feed(reader: Any, peer: Peer, pieces: list[bytes]) -> None:
     source = reader._source
     for piece in pieces:
-        await _until(lambda: source.reader is not None and _is_empty(source.sock))
+        await soon(lambda: source.reader is not None and _is_empty(source.sock))
         peer.send(piece)
     peer.half_close()
 
@@ -69,17 +70,9 @@ def _is_empty(sock: socket.socket) -> bool:
     return False
 
 
-async def _until(condition: Callable[[], object]) -> None:
-    """As `bridgeio.testing.until`, for worlds that are made a thousand times."""
-    while not condition():
-        await bridgeio.sleep(0.0002)
-
-
 @pytest.mark.bridgeio_promise(2)
 @pytest.mark.bridgeio_bug("inconsistent-stream")
 @pytest.mark.parametrize("name", READS)
-@pytest.mark.bridgeio_promise(2)
-@pytest.mark.bridgeio_bug("inconsistent-stream")
 async def test_swept_reads(name: str) -> None:
     """A cancelled read has taken nothing: what was read before it and what is read after it is everything."""
 
@@ -142,7 +135,7 @@ class Stuffed:
         assert writer.get_write_buffer_size() > 0
 
     async def receive(self) -> None:
-        await _until(lambda: self.writer._drainers or self.writer.is_closing())
+        await soon(lambda: self.writer._drainers or self.writer.is_closing())
         while data := await self._peer.receive_some(1 << 20):
             self.received += data
         self._ended.set()
@@ -184,8 +177,6 @@ WRITES: dict[str, Callable[[bridgeio.Writer], Coroutine[Any, Any, None]]] = {
 @pytest.mark.bridgeio_promise(2)
 @pytest.mark.bridgeio_bug("inconsistent-stream")
 @pytest.mark.parametrize("name", WRITES)
-@pytest.mark.bridgeio_promise(2)
-@pytest.mark.bridgeio_bug("inconsistent-stream")
 async def test_swept_writes(name: str) -> None:
     """What was written arrives, all of it and once, though the task that waited for that was cancelled."""
 
@@ -220,8 +211,6 @@ async def _sweep_connecting(connect: Connect, name: str) -> None:
 @pytest.mark.bridgeio_promise(2)
 @pytest.mark.bridgeio_bug("inconsistent-stream")
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.bridgeio_promise(2)
-@pytest.mark.bridgeio_bug("inconsistent-stream")
 async def test_a_swept_connect(family: str, socket_folder: Path) -> None:
     """A connect that was cancelled leaves no socket, of whatever family."""
     with RawListener(free_address(family, socket_folder), backlog=1000) as listener:
@@ -258,7 +247,6 @@ async def test_a_swept_connect_to_a_full_queue(socket_folder: Path) -> None:
 
 
 @pytest.mark.bridgeio_promise(2)
-@pytest.mark.bridgeio_bug("inconsistent-stream")
 @pytest.mark.bridgeio_bug("inconsistent-stream")
 async def test_swept_happy_eyeballs() -> None:
     """Several addresses, of which one is silent, one refuses, and one answers: no loser and no winner leaks."""

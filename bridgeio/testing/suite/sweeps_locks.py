@@ -1,4 +1,4 @@
-"""Chapter: sweeps of locks, queues and streams of objects: nothing granted is lost, and nobody is left in line.
+"""Chapter: sweeps of locks, conditions and barriers: nothing granted is lost, and nobody is left in line.
 
 In these worlds somebody else has what the operation wants, until the operation waits for it.
 """
@@ -13,23 +13,10 @@ import pytest
 
 import bridgeio
 from bridgeio import lowlevel
+from bridgeio.testing.neighbours import beside, soon
 from bridgeio.testing.sweeping import Operation, sweep
 
 pytestmark = pytest.mark.bridgeio
-
-
-@asynccontextmanager
-async def _beside(neighbour: Callable[..., Coroutine[Any, Any, object]]) -> AsyncIterator[None]:
-    """A block with a task beside it, which says when the block may begin; what it does ends with the block."""
-    async with bridgeio.create_task_group() as group:
-        await group.start(neighbour)
-        yield
-        group.cancel_scope.cancel()
-
-
-async def _until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await bridgeio.sleep(0.0002)
 
 
 # Locks
@@ -60,7 +47,7 @@ async def test_swept_locks(name: str) -> None:
         async def hold(*, task_status: bridgeio.TaskStatus[None]) -> None:
             async with lock:
                 task_status.started()
-                await _until(lambda: _in_line(lock))
+                await soon(lambda: _in_line(lock))
 
         async def operation() -> None:
             async with lock:
@@ -68,7 +55,52 @@ async def test_swept_locks(name: str) -> None:
             async with lock:
                 await bridgeio.sleep(0.0002)
 
-        async with _beside(hold):
+        async with beside(hold):
+            yield operation
+        assert _in_line(lock) == 0
+        lock.acquire_nowait()
+        lock.release()
+
+    await sweep(world, name=name)
+
+
+ACQUIRES: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any], None]]] = {
+    "Lock.acquire": ("Lock", lambda lock: lock.acquire(), lambda lock: lock.release()),
+    "Condition.acquire": ("Condition", lambda lock: lock.acquire(), lambda lock: lock.release()),
+    "Semaphore.acquire": ("Semaphore", lambda lock: lock.acquire(), lambda lock: lock.release()),
+    "CapacityLimiter.acquire": ("CapacityLimiter", lambda lock: lock.acquire(), lambda lock: lock.release()),
+    "CapacityLimiter.acquire_on_behalf_of": (
+        "CapacityLimiter",
+        lambda lock: lock.acquire_on_behalf_of("somebody"),
+        lambda lock: lock.release_on_behalf_of("somebody"),
+    ),
+}
+
+
+@pytest.mark.bridgeio_promise(2)
+@pytest.mark.parametrize("name", ACQUIRES)
+async def test_swept_acquires(name: str) -> None:
+    """A lock belongs to who has come back from ``acquire``; a cancel that comes out of it leaves nothing to release."""
+    kind, acquire, release = ACQUIRES[name]
+
+    @asynccontextmanager
+    async def world() -> AsyncIterator[Operation]:
+        lock = LOCKS[kind]()
+
+        async def hold(*, task_status: bridgeio.TaskStatus[None]) -> None:
+            async with lock:
+                task_status.started()
+                await soon(lambda: _in_line(lock))
+
+        async def operation() -> None:
+            for _ in range(2):
+                await acquire(lock)
+                try:
+                    await lowlevel.checkpoint()
+                finally:
+                    release(lock)
+
+        async with beside(hold):
             yield operation
         assert _in_line(lock) == 0
         lock.acquire_nowait()
@@ -93,15 +125,15 @@ async def test_two_that_want_a_swept_lock() -> None:
         async def hold(*, task_status: bridgeio.TaskStatus[None]) -> None:
             async with lock:
                 task_status.started()
-                await _until(lambda: _in_line(lock))
+                await soon(lambda: _in_line(lock))
                 others.start_soon(come_second)
-                await _until(lambda: _in_line(lock) == 2)
+                await soon(lambda: _in_line(lock) == 2)
 
         async def operation() -> None:
             async with lock:
                 await lowlevel.checkpoint()
 
-        async with bridgeio.create_task_group() as others, _beside(hold):
+        async with bridgeio.create_task_group() as others, beside(hold):
             yield operation
             came = bool(_in_line(lock))
         assert not lock.locked()
@@ -130,13 +162,13 @@ async def test_a_swept_condition() -> None:
 
         async def look_on(*, task_status: bridgeio.TaskStatus[None]) -> None:
             task_status.started()
-            await _until(lambda: condition.statistics().tasks_waiting)
+            await soon(lambda: condition.statistics().tasks_waiting)
             others.start_soon(wait, "the second")
-            await _until(lambda: condition.statistics().tasks_waiting == 2)
+            await soon(lambda: condition.statistics().tasks_waiting == 2)
             others.start_soon(notify_one)
 
         async with bridgeio.create_task_group() as others:
-            async with _beside(look_on):
+            async with beside(look_on):
                 yield lambda: wait("the first")
             while waiting := condition.statistics().tasks_waiting:
                 await notify_one()
@@ -147,7 +179,50 @@ async def test_a_swept_condition() -> None:
 
 
 @pytest.mark.bridgeio_promise(2)
-async def test_a_swept_barrier() -> None:
+async def test_a_swept_wait_for_a_predicate() -> None:
+    """Notified too early it waits on; whenever it is cancelled, the lock is free and nobody is in line."""
+
+    @asynccontextmanager
+    async def world() -> AsyncIterator[Operation]:
+        condition = bridgeio.Condition()
+        is_ready = False
+
+        async def notify(*, task_status: bridgeio.TaskStatus[None]) -> None:
+            nonlocal is_ready
+            task_status.started()
+            for ready in (False, True):
+                await soon(lambda: condition.statistics().tasks_waiting)
+                async with condition:
+                    is_ready = ready
+                    condition.notify_all()
+
+        async def operation() -> None:
+            for _ in range(2):  # the second need not wait
+                async with condition:
+                    assert await condition.wait_for(lambda: is_ready)
+
+        async with beside(notify):
+            yield operation
+        assert not condition.locked()
+        assert condition.statistics().tasks_waiting == 0
+
+    await sweep(world, name="Condition.wait_for")
+
+
+async def _meet_in_a_block(barrier: bridgeio.Barrier) -> None:
+    async with barrier:
+        await lowlevel.cancel_shielded_checkpoint()
+
+
+MEETINGS: dict[str, Callable[[bridgeio.Barrier], Coroutine[Any, Any, object]]] = {
+    "Barrier.wait": lambda barrier: barrier.wait(),
+    "async with barrier": _meet_in_a_block,
+}
+
+
+@pytest.mark.bridgeio_promise(2)
+@pytest.mark.parametrize("name", MEETINGS)
+async def test_swept_barriers(name: str) -> None:
     """A party that is cancelled before the last has come is not counted; the others meet without it."""
 
     @asynccontextmanager
@@ -155,165 +230,51 @@ async def test_a_swept_barrier() -> None:
         barrier = bridgeio.Barrier(2)
         met: list[str] = []
 
-        async def meet(name: str) -> None:
-            await barrier.wait()
-            met.append(name)
+        async def meet(who: str) -> None:
+            await MEETINGS[name](barrier)
+            met.append(who)
 
         async def come_second(*, task_status: bridgeio.TaskStatus[None]) -> None:
             task_status.started()
-            await _until(lambda: barrier.n_waiting)
+            await soon(lambda: barrier.n_waiting)
             await meet("second")
 
-        async with _beside(come_second):
+        async with beside(come_second):
             yield lambda: meet("first")
             if barrier.n_waiting:
                 await meet("a stand-in")
         assert barrier.n_waiting == 0
         assert len(met) in (0, 2)
 
-    await sweep(world, name="Barrier.wait")
+    await sweep(world, name=name)
 
 
-# Things handed over
-
-
-@pytest.mark.bridgeio_promise(2)
-@pytest.mark.parametrize("maxsize", [1, 0])
-async def test_a_swept_get(maxsize: int) -> None:
-    """An item that is put while a get is cancelled was got, or is still there."""
-
-    @asynccontextmanager
-    async def world() -> AsyncIterator[Operation]:
-        queue: bridgeio.Queue[int] = bridgeio.Queue(maxsize)
-        got: list[int] = []
-
-        async def put(*, task_status: bridgeio.TaskStatus[None]) -> None:
-            task_status.started()
-            for item in range(3):
-                await _until(lambda: queue.statistics().tasks_waiting_get)
-                await queue.put(item)
-
-        async def get(count: int) -> None:
-            for _ in range(count):
-                got.append(await queue.get())
-                queue.task_done()
-
-        async with _beside(put):
-            yield lambda: get(2)
-            await get(3 - len(got))
-            await queue.join()
-        assert got == [0, 1, 2]
-
-    await sweep(world, name=f"Queue({maxsize}).get")
+SENDING_AWAY: dict[str, Callable[[bridgeio.Barrier], Coroutine[Any, Any, None]]] = {
+    "Barrier.abort": lambda barrier: barrier.abort(),
+    "Barrier.reset": lambda barrier: barrier.reset(),
+}
 
 
 @pytest.mark.bridgeio_promise(2)
-async def test_a_swept_put() -> None:
-    """An item whose put was cancelled is not in the queue; one whose put came back is, once and in order."""
+@pytest.mark.parametrize("name", SENDING_AWAY)
+async def test_swept_ends_of_a_barrier(name: str) -> None:
+    """Both have done their work before they raise or give way: nobody waits any longer."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Operation]:
-        queue: bridgeio.Queue[int] = bridgeio.Queue(1)
-        put: list[int] = []
-        got: list[int] = []
+        barrier = bridgeio.Barrier(2)
 
-        async def get(*, task_status: bridgeio.TaskStatus[None]) -> None:
-            task_status.started()
-            while True:
-                await _until(lambda: queue.statistics().tasks_waiting_put)
-                got.append(await queue.get())
+        async def meet_nobody() -> None:
+            with pytest.raises(bridgeio.BrokenBarrierError):
+                await barrier.wait()
 
-        async def operation() -> None:
-            for item in range(4):
-                await queue.put(item)
-                put.append(item)
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(meet_nobody)
+            await soon(lambda: barrier.n_waiting)
+            yield lambda: SENDING_AWAY[name](barrier)
+        assert barrier.broken == (name == "Barrier.abort")
 
-        async with _beside(get):
-            yield operation
-        while not queue.empty():
-            got.append(queue.get_nowait())
-        assert got == put
-
-    await sweep(world, name="Queue.put")
-
-
-@pytest.mark.bridgeio_promise(2)
-async def test_a_swept_join() -> None:
-    """Who waits for the end of a queue's tasks and is cancelled has changed nothing."""
-
-    @asynccontextmanager
-    async def world() -> AsyncIterator[Operation]:
-        queue: bridgeio.Queue[int] = bridgeio.Queue()
-        queue.put_nowait(1)
-
-        async def work(*, task_status: bridgeio.TaskStatus[None]) -> None:
-            task_status.started()
-            await _until(lambda: queue.statistics().tasks_waiting_join)
-            await queue.get()
-            queue.task_done()
-
-        async with _beside(work):
-            yield queue.join
-            await queue.join()
-        assert queue.statistics().tasks_waiting_join == 0
-
-    await sweep(world, name="Queue.join")
-
-
-@pytest.mark.bridgeio_promise(2)
-@pytest.mark.parametrize("room", [0, 1])
-async def test_swept_object_streams(room: int) -> None:
-    """Whatever end is cancelled: what was received is what was sent, in order, and nothing is in between."""
-
-    @asynccontextmanager
-    async def world() -> AsyncIterator[Operation]:
-        sending, receiving = bridgeio.create_memory_object_stream[int](room)
-        sent: list[int] = []
-        received: list[int] = []
-
-        async def send() -> None:
-            for item in range(3):
-                await sending.send(item)
-                sent.append(item)
-
-        async def receive() -> None:
-            for _ in range(3):
-                received.append(await receiving.receive())
-
-        async def operation() -> None:
-            async with bridgeio.create_task_group() as group:
-                group.start_soon(send)
-                group.start_soon(receive)
-
-        with sending, receiving:
-            yield operation
-            statistics = receiving.statistics()
-            assert (statistics.tasks_waiting_send, statistics.tasks_waiting_receive) == (0, 0)
-            for _ in range(statistics.current_buffer_used):
-                received.append(receiving.receive_nowait())
-        assert received == sent
-
-    await sweep(world, name=f"memory object stream({room})")
-
-
-@pytest.mark.bridgeio_promise(2)
-async def test_swept_ticks() -> None:
-    """A cancelled wait for a tick leaves no timer, and the ticks go on from there."""
-
-    @asynccontextmanager
-    async def world() -> AsyncIterator[Operation]:
-        ticks = bridgeio.every(0.0003)
-        seen: list[int] = []
-
-        async def operation() -> None:
-            for _ in range(3):
-                seen.append(await ticks.__anext__())
-
-        yield operation
-        seen.append(await ticks.__anext__())
-        assert seen == sorted(set(seen))
-
-    await sweep(world, name="every")
+    await sweep(world, name=name)
 
 
 __all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]

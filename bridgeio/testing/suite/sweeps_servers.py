@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import pytest
 
 import bridgeio
 import bridgeio.lowlevel
+from bridgeio import running
 from bridgeio.testing.peers import Peer, is_over, raw_socket
 from bridgeio.testing.sweeping import Operation, sweep
 
@@ -115,6 +117,53 @@ async def test_swept_servers(name: str) -> None:
             yield lambda: SERVING[name](client)
 
     await sweep(world, name=name)
+
+
+@pytest.mark.bridgeio_promise(2)
+@pytest.mark.parametrize("signals", [1, 2])
+async def test_a_swept_server_program(signals: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `run_server` runs, cancelled before, between and after its signals, closes all that it has taken."""
+    callbacks: list[Callable[[Signals], None]] = []
+
+    @contextmanager
+    def calling(host: object, callback: Callable[[Signals], None], *numbers: Signals, times: int) -> Iterator[None]:
+        """In place of a signal of the system's, which would come whenever it likes."""
+        assert len(numbers) == times == 2
+        callbacks.append(callback)
+        try:
+            yield
+        finally:
+            callbacks.clear()
+
+    monkeypatch.setattr(running, "signals_call", calling)
+
+    @asynccontextmanager
+    async def world() -> AsyncIterator[Operation]:
+        servers: list[bridgeio.Server] = []
+        started = bridgeio.Event()
+
+        def on_started(server: bridgeio.Server) -> None:
+            servers.append(server)
+            started.set()
+
+        async def program() -> None:  # with a second signal nobody waits for the grace
+            serving = bridgeio.serve(_echo, "127.0.0.1", grace=0.0 if signals == 1 else 60.0)
+            await running.serve_until_signal(serving, on_started)
+
+        async with _client() as client:
+
+            async def operation() -> None:
+                async with bridgeio.create_task_group() as group:
+                    group.start_soon(program)
+                    await started.wait()
+                    await _talk(servers[0], client)
+                    for callback in callbacks * signals:  # none, if the program was cancelled first
+                        callback(Signals.SIGTERM)
+
+            yield operation
+        assert callbacks == []
+
+    await sweep(world, name="run_server" if signals == 1 else "run_server, told twice")
 
 
 @pytest.mark.bridgeio_promise(2)

@@ -55,9 +55,20 @@ class Books:
 
 
 async def _sleep(books: Books) -> None:
+    """One that was cancelled does not return: who returns has slept, by a clock that may be a little ahead."""
     await bridgeio.sleep(0)
+    until = bridgeio.current_time() + SHORT
     await bridgeio.sleep(SHORT)
-    await bridgeio.sleep_until(bridgeio.current_time() + SHORT)
+    assert bridgeio.current_time() > until - SHORT / 2, "a sleep has swallowed its cancellation"
+    await bridgeio.sleep_until(until + SHORT)
+    assert bridgeio.current_time() > until + SHORT / 2, "a sleep has swallowed its cancellation"
+
+
+async def _sleep_forever(books: Books) -> None:
+    with bridgeio.move_on_after(SHORT):
+        await bridgeio.sleep_forever()
+    with bridgeio.move_on_after(SHORT):
+        await books.child(bridgeio.Event())
 
 
 async def _checkpoints(books: Books) -> None:
@@ -149,6 +160,7 @@ async def _an_event_between_children(books: Books) -> None:
 
 OPERATIONS: dict[str, Callable[[Books], Awaitable[None]]] = {
     "sleep": _sleep,
+    "sleep_forever": _sleep_forever,
     "checkpoint": _checkpoints,
     "start_soon and join": _start_soon,
     "start": _start,
