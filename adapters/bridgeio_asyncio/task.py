@@ -140,10 +140,12 @@ class _WaitingTask(Task):
             setattr(error, _STRUCK_AT, self._natives(self.native))
 
     def has_pending_cancellation(self) -> bool:
-        if super().has_pending_cancellation() or _is_about_to_be_cancelled(self.native):
-            return True
+        return super().has_pending_cancellation() or self._is_to_be_cancelled()
+
+    def _is_to_be_cancelled(self) -> bool:
+        """Natively, in its next step."""
         waited = getattr(self.native, "_fut_waiter", None)
-        return waited is not None and bool(waited.cancelled())
+        return _is_about_to_be_cancelled(self.native) or (waited is not None and bool(waited.cancelled()))
 
     def native_wait(self) -> str | None:
         waited = None if self.native is None else getattr(self.native, "_fut_waiter", None)
@@ -425,9 +427,16 @@ def _steps(task: SpawnedTask) -> Generator[Any, Any, Any]:
 
 class AdoptedTask(_WaitingTask):
     """A task that somebody else started, and that called bridgeio. asyncio drives it directly, so
-    the only way to end its native waits is its own: `Task.cancel`, once, and `Task.uncancel` after."""
+    the only way to end its native waits is its own: `Task.cancel`, once, and `Task.uncancel` after.
 
-    __slots__ = ("_gives_way", "_in_doubt", "_owed")
+    asyncio makes one error of two cancels that meet in one wait, ours and one of its own. The scope absorbs
+    that error, as it does its own; then the other cancel is still due.
+
+    :ivar _struck_among: how many natives there were when we struck, until the task has taken the step after.
+    :ivar _met_at: how many there were with the one that met ours.
+    """
+
+    __slots__ = ("_gives_way", "_in_doubt", "_met_at", "_owed", "_struck_among")
 
     native: asyncio.Task[Any]
 
@@ -435,6 +444,7 @@ class AdoptedTask(_WaitingTask):
         super().__init__(host, native.get_name(), Scope(), native)
         self.coro = native.get_coro()
         self._owed = 0
+        self._struck_among = self._met_at = inf
         self._in_doubt = False
         self._gives_way = False
 
@@ -472,10 +482,19 @@ class AdoptedTask(_WaitingTask):
         return native.cancelling() - self._owed
 
     def forgive(self) -> None:
+        self._note_what_met_ours()
         while self._owed:
             self._owed -= 1
             self._heard_at -= 1
             self.native.uncancel()
+        met_at, self._met_at = self._met_at, inf
+        if self._natives(self.native) >= met_at:
+            self._keep(asyncio.CancelledError(), met_at)
+
+    def _note_what_met_ours(self, waited: object = None) -> None:
+        if self._natives(self.native) - self._is_to_be_cancelled() > self._struck_among:
+            self._met_at = self._struck_among + 1
+        self._struck_among = inf
 
     def _end_native_wait(self) -> None:
         """One turn later the task is at its next wait. If that is ours, it knows by itself."""
@@ -491,7 +510,12 @@ class AdoptedTask(_WaitingTask):
             return
         if scope.cancelled and not scope.edge:
             scope.edge = True
-            self._in_doubt = self._natives(self.native) > 0
+            self._struck_among = self._natives(self.native)
+            self._in_doubt = self._struck_among > 0
             self._owed += 1
             self.native.cancel(_BY_SCOPE)
             self._heard_at = self.native.cancelling()
+            if waited is None:
+                self.host.loop.call_soon(self._note_what_met_ours)
+            else:
+                waited.add_done_callback(self._note_what_met_ours)

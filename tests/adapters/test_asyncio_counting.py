@@ -298,6 +298,50 @@ def test_a_native_cancel_of_a_task_that_only_gives_way(inside: Inside) -> None:
     inside(main)
 
 
+async def asleep() -> None:
+    await asyncio.sleep(3600)
+
+
+async def in_a_task_of_its_own() -> None:
+    await asyncio.wait_for(asyncio.sleep(3600), 3600)
+
+
+@pytest.mark.parametrize("wait", [asleep, in_a_task_of_its_own])
+def test_a_native_cancel_that_meets_the_scopes_own(
+    inside: Inside, wait: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """It comes before the task has taken a step, and asyncio makes one of the two: the scope absorbs that one,
+    cleanup is left in peace, and what is not the scope's comes after it."""
+    steps: list[str] = []
+
+    async def victim(scope: bridgeio.CancelScope) -> None:
+        with scope:
+            try:
+                steps.append("asleep")
+                await wait()
+            finally:
+                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
+                steps.append("cleaned up")
+        steps.append("left")
+        await asyncio.sleep(3600)
+
+    async def main() -> None:
+        scope = bridgeio.CancelScope()
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(victim(scope))
+        await until(lambda: steps)
+        scope.cancel()
+        loop.call_soon(task.cancel)  # behind what the scope asks of asyncio
+        await asyncio.wait([task], timeout=20)
+        assert task.cancelled()
+        assert task.cancelling() == 1
+        assert scope.cancelled_caught
+        assert steps == ["asleep", "cleaned up", "left"]
+
+    inside(main)
+
+
 def test_of_two_cancels_that_were_kept_as_one_the_other_remains(inside: Inside) -> None:
     """A timeout and somebody else cancel a task that gives way, and the timeout takes its own back."""
     steps: list[None] = []
