@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from textwrap import dedent
 
 import pytest
 
 import bridgeio
+from fresh import plugin_options
 from needs import absent
 
 FIRST_PARTY = ("asyncio", "uvloop", "trio", "tornado", "twisted", "gevent", "threads")
@@ -77,9 +77,7 @@ def session(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 
 def run(session: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    installed = any(entry.value == "bridgeio.testing.plugin" for entry in entry_points(group="pytest11"))
-    plugin = [] if installed else ["-p", "bridgeio.testing.plugin"]
-    return session.runpytest_subprocess(*plugin, "-p", "no:cacheprovider", *arguments, timeout=50)
+    return session.runpytest_subprocess(*plugin_options(), "-p", "no:cacheprovider", *arguments, timeout=50)
 
 
 @pytest.mark.parametrize("name", FIRST_PARTY)

@@ -6,12 +6,13 @@ import importlib.util
 import subprocess
 import sys
 import venv
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple
 
 from checkout import written_packages
 
-__all__ = ["Distributions", "Environment", "run", "run_isolated"]
+__all__ = ["Distributions", "Environment", "plugin_options", "run", "run_isolated"]
 
 
 def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
@@ -31,6 +32,12 @@ def run_isolated(code: str, cwd: Path) -> str:
     """
     path = f"import sys; sys.path[:0] = {source_roots()!r}\n"
     return run(sys.executable, "-I", "-S", "-c", path + code, cwd=cwd)
+
+
+def plugin_options() -> list[str]:
+    """What a session of its own needs to be told so that it has our plugin: nothing where that is installed."""
+    installed = any(entry.value == "bridgeio.testing.plugin" for entry in entry_points(group="pytest11"))
+    return [] if installed else ["-p", "bridgeio.testing.plugin"]
 
 
 class Distributions(NamedTuple):

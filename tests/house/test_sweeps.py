@@ -18,7 +18,7 @@ import pytest
 import bridgeio
 from bridgeio import lowlevel, running
 from checkout import ROOT
-from fresh import run
+from fresh import plugin_options, run
 
 # Those in which no cancel can meet a wait, and why. One in which one did must not stand here.
 NEVER_WAIT = {
@@ -62,8 +62,7 @@ class Listener:
         self.swept += [value for key, value in report.user_properties if key == 'bridgeio_swept']
 
 listener = Listener()
-options = ["-q", "-p", "bridgeio.testing.plugin", "-p", "no:cacheprovider"]
-ended = pytest.main([*sys.argv[1:], *options], plugins=[listener])
+ended = pytest.main(sys.argv[1:], plugins=[listener])
 print(f"\\n{[int(ended), listener.swept]!r}")
 """
 
@@ -104,7 +103,8 @@ def vars_of(door: Any) -> Iterator[Any]:
 def met() -> dict[str, set[str]]:
     """The functions in which a cancel has met a wait, each with the sweeps that brought it there."""
     chapters = sorted((ROOT / "tests/conformance").glob("test_sweeps*.py"))
-    said = run(sys.executable, "-c", PROBE, *chapters, "--backend", "asyncio", cwd=ROOT)
+    options = ["-q", *plugin_options(), "-p", "no:cacheprovider", "--backend", "asyncio"]
+    said = run(sys.executable, "-c", PROBE, *chapters, *options, cwd=ROOT)
     ended, swept = ast.literal_eval(said.splitlines()[-1])
     assert ended == 0, said
     found: dict[str, set[str]] = {}
