@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from bridgeio.contract import Backend, Main, Scope
 from bridgeio.errors import BackendBusyError, NoBackendError, check_options
+from bridgeio_asyncio.adopted import AdoptedTask
 from bridgeio_asyncio.generators import Generators
 from bridgeio_asyncio.host import AsyncioHost, host_of
-from bridgeio_asyncio.task import AdoptedTask, SpawnedTask, drive
+from bridgeio_asyncio.task import SpawnedTask, drive
 
 __all__ = ["AsyncioBackend"]
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from bridgeio.contract import CURRENT, Handle, Host, Scope
 from bridgeio.unpatched import get_ident
+from bridgeio_asyncio.adopted import AdoptedTask
 from bridgeio_asyncio.generators import others_closed
-from bridgeio_asyncio.task import AdoptedTask, SpawnedTask, start
+from bridgeio_asyncio.task import SpawnedTask, start
 
 __all__ = ["AsyncioHost", "host_of"]
 

@@ -20,6 +20,7 @@ NOT_NEEDED = {
 
 # file: the reason for it. A reason that holds for several frameworks brings a file of the same name to each.
 PECULIAR = {
+    "adopted.py": "a framework that drives an application's own tasks by itself, also in bridgeio's waits",
     "attendant.py": "no loop: deadlines and bytes left over that no task waits for need a thread",
     "baton.py": "no loop: something else has to make code between two waits atomic",
     "generators.py": "a framework that closes asynchronous generators when our timers and sockets have ended",
