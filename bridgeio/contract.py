@@ -25,12 +25,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from bridgeio.cancellation import Scope, cancel, why
 from bridgeio.errors import AdapterError
 from bridgeio.limits import BUDGET
 from bridgeio.lookups import AddressInfo, getaddrinfo, look_up_in_thread
+from bridgeio.nativescopes import NativeGroup, NativeScope
 from bridgeio.poller import Poller
 from bridgeio.pollers import new_poller
 from bridgeio.tasks import Observed, ScopeState, TaskInfo, families, remember
@@ -460,39 +461,6 @@ class Task(Observed):
     def ends_a_block(self, error: BaseException) -> bool:
         """Whether this is a cancellation, of any kind: a task group that ends by it lets it out as it is."""
         return isinstance(error, self.host.cancelled_class)
-
-
-class NativeScope(Protocol):
-    """What `Host.open_scope` returns: a scope of the framework's own behind these names."""
-
-    @property
-    def deadline(self) -> float: ...
-    @deadline.setter
-    def deadline(self, when: float) -> None: ...
-    @property
-    def shield(self) -> bool: ...
-    @shield.setter
-    def shield(self, value: bool) -> None: ...
-    def __enter__(self) -> object: ...
-    def __exit__(self, *exc: Any) -> bool | None: ...
-    def cancel(self, reason: str | None) -> None: ...
-    @property
-    def cancel_called(self) -> bool: ...
-    @property
-    def cancelled_caught(self) -> bool: ...
-
-
-class NativeGroup(Protocol):
-    """What `Host.open_group` returns. Its children must be `Task` records too."""
-
-    async def __aenter__(self) -> NativeScope: ...
-    async def __aexit__(self, *exc: Any) -> bool | None: ...
-    def start_soon(
-        self, function: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...], name: str
-    ) -> None: ...
-    async def start(
-        self, function: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...], name: str
-    ) -> Any: ...
 
 
 CURRENT: contextvars.ContextVar[Task | None] = contextvars.ContextVar("bridgeio_task", default=None)
