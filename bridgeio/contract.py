@@ -24,13 +24,14 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from socket import SOCK_STREAM
 from time import monotonic
 from typing import Any, ClassVar, TypeVar
 
 from bridgeio.cancellation import Scope, cancel, why
 from bridgeio.errors import AdapterError
 from bridgeio.limits import BUDGET
-from bridgeio.lookups import AddressInfo, getaddrinfo, look_up_in_thread
+from bridgeio.lookups import AddressInfo, getaddrinfo, getnameinfo, look_up_in_thread
 from bridgeio.nativescopes import NativeGroup, NativeScope
 from bridgeio.poller import Poller
 from bridgeio.pollers import new_poller
@@ -281,16 +282,35 @@ class Host(ABC):
         """The calling task's earliest deadline, where the scopes are native."""
         raise AdapterError(f"{self.backend} declares native_scopes and does not tell their deadline")
 
-    async def resolve(self, host: str | None, port: int | str | None, family: int, flags: int) -> list[AddressInfo]:
-        """Asks the name service for stream addresses, without holding up others.
+    async def resolve(
+        self,
+        host: str | None,
+        port: int | str | None,
+        family: int,
+        flags: int,
+        kind: int = SOCK_STREAM,
+        proto: int = 0,
+    ) -> list[AddressInfo]:
+        """Asks the name service for addresses, without holding up others. The name is in ASCII.
 
         A cancel gives the answer up; the thread that asks ends by itself.
 
         :raises socket.gaierror: as `socket.getaddrinfo`.
         """
+        return await self.look_up(partial(getaddrinfo, host, port, family, flags, kind, proto))
+
+    async def reverse(self, address: Any, flags: int) -> tuple[str, str]:
+        """Asks the name service what the address is called, in the same manner.
+
+        :raises socket.gaierror: as `socket.getnameinfo`.
+        """
+        return await self.look_up(partial(getnameinfo, address, flags))
+
+    async def look_up(self, question: Callable[[], T]) -> T:
+        """Calls a function that asks the name service, and blocks, without holding up others."""
         task = CURRENT.get()
         assert task is not None, "asked by the task that waits"
-        return await look_up_in_thread(task, self.call_soon_threadsafe, partial(getaddrinfo, host, port, family, flags))
+        return await look_up_in_thread(task, self.call_soon_threadsafe, question)
 
     def blocking_section(self) -> AbstractContextManager[None]:
         """A block in which the calling task makes calls that block, and none of bridgeio's."""

@@ -9,14 +9,15 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from bridgeio.unpatched import original
 
-__all__ = ["AddressInfo", "getaddrinfo", "look_up_in_thread"]
+__all__ = ["AddressInfo", "getaddrinfo", "getnameinfo", "look_up_in_thread"]
 
 THREADS = 16  # name services are slow, and few can be asked more at once
 
+T = TypeVar("T")
 AddressInfo = tuple[int, int, int, str, Any]
 
 
@@ -27,24 +28,36 @@ class Parked(Protocol):
     def wake(self) -> None: ...
 
 
-def getaddrinfo(name: str | None, port: int | str | None, family: int, flags: int) -> list[AddressInfo]:
-    """`socket.getaddrinfo` for streams, unpatched."""
-    found: list[AddressInfo] = original("socket", "getaddrinfo")(
-        name, port, family=family, type=socket.SOCK_STREAM, flags=flags
-    )
+def getaddrinfo(
+    name: str | None,
+    port: int | str | None,
+    family: int,
+    flags: int,
+    kind: int = socket.SOCK_STREAM,
+    proto: int = 0,
+) -> list[AddressInfo]:
+    """`socket.getaddrinfo`, unpatched."""
+    ask = original("socket", "getaddrinfo")
+    found: list[AddressInfo] = ask(name, port, family=family, type=kind, proto=proto, flags=flags)
+    return found
+
+
+def getnameinfo(address: Any, flags: int) -> tuple[str, str]:
+    """`socket.getnameinfo`, unpatched."""
+    found: tuple[str, str] = original("socket", "getnameinfo")(address, flags)
     return found
 
 
 async def look_up_in_thread(
     task: Parked,
     call_soon_threadsafe: Callable[[Callable[[], None]], object],
-    question: Callable[[], list[AddressInfo]],
-) -> list[AddressInfo]:
+    question: Callable[[], T],
+) -> T:
     """Has a thread ask, and parks the task meanwhile. A cancel gives the answer up, not the asking."""
-    lookup = _Lookup(task)
+    lookup: _Lookup[T] = _Lookup(task)
 
     def ask() -> None:
-        answer: list[AddressInfo] | BaseException
+        answer: T | BaseException
         try:
             answer = question()
         except BaseException as error:
@@ -60,15 +73,15 @@ async def look_up_in_thread(
     return answer
 
 
-class _Lookup:
+class _Lookup(Generic[T]):
     """One task's wait for an answer."""
 
     def __init__(self, task: Parked) -> None:
-        self.answers: list[list[AddressInfo] | BaseException] = []
+        self.answers: list[T | BaseException] = []
         self._task = task
         self._given_up = False
 
-    def answered(self, answer: list[AddressInfo] | BaseException) -> None:
+    def answered(self, answer: T | BaseException) -> None:
         if not self._given_up:
             self.answers.append(answer)
             self._task.wake()

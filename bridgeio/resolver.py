@@ -7,6 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from bridgeio.contract import AddressInfo
+from bridgeio.hostnames import HostName, ascii_name
 from bridgeio.lookups import getaddrinfo
 from bridgeio.registry import current_task
 
@@ -16,9 +17,16 @@ Resolver = Callable[[str | None, int | str | None, int, int], Awaitable[list[Add
 
 
 async def resolve(
-    host: str | None, port: int | str | None, *, flags: int = 0, resolver: Resolver | None = None
+    host: HostName | bytes | None,
+    port: int | str | None,
+    *,
+    family: int = 0,
+    kind: int = socket.SOCK_STREAM,
+    proto: int = 0,
+    flags: int = 0,
+    resolver: Resolver | None = None,
 ) -> list[AddressInfo]:
-    """Stream addresses for a name; for a numeric address, without asking anybody.
+    """Addresses for a name; for a numeric address, without asking anybody.
 
     :param resolver: asked with host, port, family and flags, instead of the backend's own.
     :raises socket.gaierror: with the name in its message.
@@ -26,12 +34,12 @@ async def resolve(
     """
     if isinstance(port, int) and not 0 <= port <= 65535:
         raise ValueError(f"a port is a number from 0 to 65535, not {port} (for host {host!r})")
+    name = ascii_name(host)
     try:
         with contextlib.suppress(socket.gaierror):
-            return getaddrinfo(host, port, 0, flags | socket.AI_NUMERICHOST)
-        ask = resolver if resolver is not None else current_task().host.resolve
-        return list(await ask(host, port, 0, flags))
-    except UnicodeError as error:
-        raise socket.gaierror(socket.EAI_NONAME, f"{host!r} is no valid host name") from error
+            return getaddrinfo(name, port, family, flags | socket.AI_NUMERICHOST, kind, proto)
+        if resolver is not None:
+            return list(await resolver(name, port, family, flags))
+        return list(await current_task().host.resolve(name, port, family, flags, kind, proto))
     except socket.gaierror as error:
         raise socket.gaierror(error.errno, f"{error.strerror} (resolve {host!r})") from error

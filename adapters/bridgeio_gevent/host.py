@@ -132,14 +132,31 @@ class GeventHost(Host):
             self.prod()  # a deadline may be taken back right after, and then nothing keeps the hub
         return known
 
-    async def resolve(self, host: str | None, port: int | str | None, family: int, flags: int) -> list[AddressInfo]:
+    async def resolve(
+        self,
+        host: str | None,
+        port: int | str | None,
+        family: int,
+        flags: int,
+        kind: int = socket.SOCK_STREAM,
+        proto: int = 0,
+    ) -> list[AddressInfo]:
         """Asks gevent's resolver, which blocks this greenlet alone; a cancel is thrown into that wait."""
+        found: list[AddressInfo] = await self._ask("getaddrinfo", host, port, family, kind, proto, flags)
+        return found
+
+    async def reverse(self, address: Any, flags: int) -> tuple[str, str]:
+        """Asks gevent's resolver, too."""
+        found: tuple[str, str] = await self._ask("getnameinfo", address, flags)
+        return found
+
+    async def _ask(self, question: str, *args: object) -> Any:
         task = self.adopt(getcurrent())
         if task.scope.cancelled:
             await task.checkpoint_if_cancelled()
-        found = self.hub.resolver.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
+        found = getattr(self.hub.resolver, question)(*args)
         self.adopt(getcurrent())
-        return list(found)
+        return found
 
     def close(self) -> None:
         super().close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import sys
 import time
 import weakref
@@ -14,8 +13,8 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from bridgeio.contract import CURRENT, AddressInfo, Handle, Host, Poller, Scope, Timers, never
-from bridgeio.unpatched import get_ident, original
+from bridgeio.contract import CURRENT, Handle, Host, Poller, Scope, Timers, never
+from bridgeio.unpatched import get_ident
 from bridgeio_threads.attendant import Attendant, Watch
 from bridgeio_threads.baton import Baton
 from bridgeio_threads.parking import Parking
@@ -100,18 +99,15 @@ class ThreadsHost(Host):
     def poller(self) -> Poller:
         return self.sockets
 
-    async def resolve(self, host: str | None, port: int | str | None, family: int, flags: int) -> list[AddressInfo]:
+    async def look_up(self, question: Callable[[], T]) -> T:
         """In place where nobody could cancel it, so that a sequential client needs no thread."""
         task = CURRENT.get()
         assert task is not None
         await task.checkpoint_if_cancelled()
         if len(self.tasks) > 1 or len(self.timers):
-            return await super().resolve(host, port, family, flags)
+            return await super().look_up(question)
         with self.blocking_section():
-            found: list[Any] = original("socket", "getaddrinfo")(
-                host, port, family=family, type=socket.SOCK_STREAM, flags=flags
-            )
-        return found
+            return question()
 
     @contextmanager
     def blocking_section(self) -> Iterator[None]:

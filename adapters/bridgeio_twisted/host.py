@@ -15,12 +15,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IResolutionReceiver
 from twisted.logger import Logger
-from zope.interface import implementer  # type: ignore[import-untyped]
 
 from bridgeio.contract import CURRENT, AddressInfo, Handle, Host, Scope, cancel, never
 from bridgeio.unpatched import get_ident
+from bridgeio_twisted.resolver import answers, ask, is_twisteds_own
 from bridgeio_twisted.task import Cancelled, Ended, TwistedTask, failure_of
 
 __all__ = ["TwistedHost", "host_of", "leaves"]
@@ -93,18 +92,26 @@ class TwistedHost(Host):
         task.resume()
         return task
 
-    async def resolve(self, host: str | None, port: int | str | None, family: int, flags: int) -> list[AddressInfo]:
+    async def resolve(
+        self,
+        host: str | None,
+        port: int | str | None,
+        family: int,
+        flags: int,
+        kind: int = socket.SOCK_STREAM,
+        proto: int = 0,
+    ) -> list[AddressInfo]:
         """Asks the application's resolver if it installed one, else as every host does.
 
         Twisted's own asks `socket.getaddrinfo` too, but in the threads that `deferToThread` needs.
         """
         resolver = self.reactor.nameResolver
-        if _is_twisteds_own(resolver) or host is None or isinstance(port, str) or flags & ~socket.AI_PASSIVE:
-            return await super().resolve(host, port, family, flags)
+        if is_twisteds_own(resolver) or host is None or isinstance(port, str) or not answers(flags, kind, proto):
+            return await super().resolve(host, port, family, flags, kind, proto)
         task = CURRENT.get()
         if task is not None and task.scope.cancelled:
             await task.checkpoint_if_cancelled()
-        return await _ask(resolver, host, port or 0)
+        return await ask(resolver, host, port or 0, family, kind)
 
     def start(self, coro: Coroutine[Any, Any, object], name: str, on_end: Ended | None = None) -> TwistedTask:
         """Starts a task that is nobody's child.
@@ -416,44 +423,3 @@ def leaves(error: BaseException) -> bool:
 def _selects(reactor: Any) -> bool:
     module = sys.modules.get("twisted.internet.selectreactor")
     return module is not None and isinstance(reactor, module.SelectReactor)
-
-
-def _is_twisteds_own(resolver: object) -> bool:
-    return type(resolver).__module__ == "twisted.internet._resolver"
-
-
-async def _ask(resolver: Any, host: str, port: int) -> list[AddressInfo]:
-    answer = _Answer()
-    resolver.resolveHostName(answer, host, port)
-    found = await answer.complete
-    if not found:
-        raise socket.gaierror(socket.EAI_NONAME, "the reactor's name resolver has no address")
-    return found
-
-
-@implementer(IResolutionReceiver)
-class _Answer:
-    """Collects addresses until the resolver has no more."""
-
-    def __init__(self) -> None:
-        self._found: list[AddressInfo] = []
-        self._resolution: Any = None
-        self.complete: Deferred[list[AddressInfo]] = Deferred(self._give_up)
-
-    def resolutionBegan(self, resolution: Any) -> None:
-        self._resolution = resolution
-
-    def addressResolved(self, address: Any) -> None:
-        where: Any = (address.host, address.port)
-        family = socket.AF_INET
-        if ":" in address.host:
-            family, where = socket.AF_INET6, (*where, address.flowInfo, address.scopeID)
-        self._found.append((family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", where))
-
-    def resolutionComplete(self) -> None:
-        if not self.complete.called:
-            self.complete.callback(self._found)
-
-    def _give_up(self, complete: Deferred[Any]) -> None:
-        with suppress(NotImplementedError, AttributeError):  # many resolvers cannot be told
-            self._resolution.cancel()

@@ -27,6 +27,7 @@ PECULIAR = {
     "interrupts.py": "no loop that could deliver Ctrl-C between two steps",
     "parking.py": "no loop: each task waits by itself",
     "poller.py": "no loop that could watch the core's poller",
+    "resolver.py": "a framework whose resolver answers by callbacks, and in addresses of its own",
     "wait.py": "a framework whose tasks wait for objects that follow its own protocol",
     "workers.py": "no loop: each task is a thread, and somebody starts and ends it",
     "deferreds.py": "a framework whose own code awaits ours as an object of its own, not as a coroutine",
