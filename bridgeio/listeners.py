@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
-import stat
 from typing import Any
 
 from bridgeio.contract import AddressInfo, Host, Task
 from bridgeio.errors import describe, show_address
+from bridgeio.paths import SocketFile, remove_stale
 from bridgeio.poller import READ
 from bridgeio.sockets import new_socket
 
@@ -47,8 +46,7 @@ class Listener:
         self.address: Any = sock.getsockname()
         self._poller = host.poller()
         self._waiting: Task | None = None
-        self._unlink = unlink
-        self._inode = os.stat(unlink).st_ino if unlink is not None else 0
+        self._file = None if unlink is None else SocketFile(unlink)
 
     def on_event(self, events: int) -> None:
         task, self._waiting = self._waiting, None
@@ -99,10 +97,8 @@ class Listener:
         self.pause()
         self.fd = -1
         self.sock.close()
-        if self._unlink is not None:
-            with contextlib.suppress(OSError):
-                if os.stat(self._unlink).st_ino == self._inode:  # nobody has bound the path anew
-                    os.unlink(self._unlink)
+        if self._file is not None:
+            self._file.remove()
 
     def _forget(self) -> bool:
         self._waiting = None
@@ -169,7 +165,7 @@ def bind_unix(path: str | bytes, mode: int | None, backlog: int) -> socket.socke
     """
     sock = new_socket(socket.AF_UNIX)
     try:
-        _remove_stale(path)
+        remove_stale(path)
         sock.bind(path)
         if mode is not None:
             os.chmod(path, mode)
@@ -178,19 +174,6 @@ def bind_unix(path: str | bytes, mode: int | None, backlog: int) -> socket.socke
         sock.close()
         raise describe(error, "listen on", path) from error
     return sock
-
-
-def _remove_stale(path: str | bytes) -> None:
-    if path[:1] in ("\0", b"\0"):
-        return
-    try:
-        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
-    except FileNotFoundError:
-        return
-    if is_socket:
-        with new_socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(path) == errno.ECONNREFUSED:
-                os.unlink(path)
 
 
 def take_over(sock: socket.socket, backlog: int) -> socket.socket:
