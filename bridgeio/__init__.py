@@ -24,6 +24,7 @@ from bridgeio.channels import (
     create_memory_object_stream,
 )
 from bridgeio.client import open_connection, open_unix_connection
+from bridgeio.datagrams import DatagramStatistics
 from bridgeio.dumps import dump_tasks
 from bridgeio.errors import (
     AdapterError,
@@ -54,6 +55,7 @@ from bridgeio.groups import TASK_STATUS_IGNORED, TaskGroup, TaskStatus, create_t
 from bridgeio.guards import ResourceGuard
 from bridgeio.introspection import get_current_task, get_running_tasks
 from bridgeio.locks import Condition, ConditionStatistics, Lock, LockStatistics
+from bridgeio.names import getaddrinfo, getnameinfo
 from bridgeio.queues import Queue, QueueStatistics
 from bridgeio.reader import Reader
 from bridgeio.registry import available_backends, current_backend, known_backends
@@ -75,6 +77,13 @@ from bridgeio.semaphores import CapacityLimiter, CapacityLimiterStatistics, Sema
 from bridgeio.server import DrainReport, Server, current_server, serve, serve_task, serve_unix
 from bridgeio.tasks import TaskInfo
 from bridgeio.ticks import every
+from bridgeio.udp import ConnectedUDPSocket, UDPSocket, create_connected_udp_socket, create_udp_socket
+from bridgeio.unix_datagrams import (
+    ConnectedUNIXDatagramSocket,
+    UNIXDatagramSocket,
+    create_connected_unix_datagram_socket,
+    create_unix_datagram_socket,
+)
 from bridgeio.writer import Writer
 
 __version__ = "0.1.0"
@@ -97,6 +106,9 @@ __all__ = [
     "Condition",
     "ConditionStatistics",
     "ConnectError",
+    "ConnectedUDPSocket",
+    "ConnectedUNIXDatagramSocket",
+    "DatagramStatistics",
     "DrainReport",
     "EndOfStream",
     "Event",
@@ -125,14 +137,20 @@ __all__ = [
     "TaskInfo",
     "TaskStatus",
     "TruncatedStreamError",
+    "UDPSocket",
+    "UNIXDatagramSocket",
     "WouldBlock",
     "WriteBufferFullError",
     "Writer",
     "__version__",
     "available_backends",
     "blocking",
+    "create_connected_udp_socket",
+    "create_connected_unix_datagram_socket",
     "create_memory_object_stream",
     "create_task_group",
+    "create_udp_socket",
+    "create_unix_datagram_socket",
     "current_backend",
     "current_effective_deadline",
     "current_server",
@@ -145,6 +163,8 @@ __all__ = [
     "get_cancelled_exc_class",
     "get_current_task",
     "get_running_tasks",
+    "getaddrinfo",
+    "getnameinfo",
     "known_backends",
     "lowlevel",
     "move_on_after",

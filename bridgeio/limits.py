@@ -6,6 +6,7 @@ __all__ = [
     "BUDGET",
     "CHUNK_MAX",
     "CHUNK_MIN",
+    "DATAGRAM_MAX",
     "EVENTS_PER_DISPATCH",
     "GRACE",
     "HAPPY_EYEBALLS_DELAY",
@@ -23,6 +24,8 @@ EVENTS_PER_DISPATCH = 256  # readiness events taken from the kernel before the h
 CHUNK_MIN = 4 * 1024  # bytes asked of the kernel in one receive, at first ...
 CHUNK_MAX = 64 * 1024  # ... and once a peer has filled every chunk before
 RECEIVE_MAX = 256 * 1024  # bytes asked of the kernel at once, by a read that wants that many
+
+DATAGRAM_MAX = 64 * 1024  # bytes of one datagram; UDP's cannot have more, and UNIX sockets tell the size before
 
 LIMIT = 64 * 1024  # bytes that readuntil() may buffer while it looks for the separator
 HIGH_WATER = 64 * 1024  # bytes waiting to be sent above which drain() waits

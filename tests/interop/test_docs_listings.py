@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import bridgeio
+from bridgeio.testing.datagram_peers import multicast_interface
 from bridgeio.testing.peers import Peer
 from checkout import ROOT
 from needs import absent
@@ -129,6 +130,39 @@ async def test_the_polite_server() -> None:
             report = await server.close(grace=5)
             assert await peer.receive_all() == b"The server is closing.\n"
     assert (report.finished, report.cancelled, report.failed, report.unresponsive) == (1, 0, 0, 0)
+
+
+@pytest.mark.bridgeio
+async def test_the_datagram_service() -> None:
+    """The client has its answer at once, or as soon as somebody listens; or it is told that there is none."""
+    datagrams = listing("datagrams")
+    async with await bridgeio.create_udp_socket(local_host="127.0.0.1") as udp:
+        host, port = udp.get_extra_info("sockname")
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(datagrams.serve_upper, udp)
+            assert await datagrams.ask(host, port, b"question", patience=20) == b"QUESTION"
+            group.cancel_scope.cancel()
+        with pytest.raises(TimeoutError, match=f"no answer from {host}:{port}"):
+            await datagrams.ask(host, port, b"question", patience=0.01)
+    with pytest.raises(TimeoutError):
+        await datagrams.ask(host, port, b"question", patience=0.01)
+
+
+@pytest.mark.bridgeio
+async def test_the_discovery() -> None:
+    """Who asks a group has the answers of its members."""
+    interface = multicast_interface()
+    if interface is None:
+        absent("no interface on which this machine hears itself in a group")
+    discovery = listing("discovery")
+    port = free_port()
+    found: dict[bytes, str] = {}
+    async with bridgeio.create_task_group() as group:
+        for name in (b"one", b"two"):
+            group.start_soon(discovery.answer, name, port, interface)
+        while found.keys() != {b"one", b"two"}:
+            found |= await discovery.find(port, interface, patience=0.05)
+        group.cancel_scope.cancel()
 
 
 INSIDE = {

@@ -11,6 +11,8 @@ from bridgeio.testing.suite.channel_ends import *  # noqa: F403
 from bridgeio.testing.suite.channels import *  # noqa: F403
 from bridgeio.testing.suite.connecting import *  # noqa: F403
 from bridgeio.testing.suite.contexts import *  # noqa: F403
+from bridgeio.testing.suite.datagram_faults import *  # noqa: F403
+from bridgeio.testing.suite.datagrams import *  # noqa: F403
 from bridgeio.testing.suite.draining import *  # noqa: F403
 from bridgeio.testing.suite.dumping import *  # noqa: F403
 from bridgeio.testing.suite.fairness import *  # noqa: F403
@@ -21,6 +23,8 @@ from bridgeio.testing.suite.known_bugs import *  # noqa: F403
 from bridgeio.testing.suite.leaving import *  # noqa: F403
 from bridgeio.testing.suite.limiting import *  # noqa: F403
 from bridgeio.testing.suite.locking import *  # noqa: F403
+from bridgeio.testing.suite.multicasting import *  # noqa: F403
+from bridgeio.testing.suite.names import *  # noqa: F403
 from bridgeio.testing.suite.overseeing import *  # noqa: F403
 from bridgeio.testing.suite.promises_groups import *  # noqa: F403
 from bridgeio.testing.suite.promises_scopes import *  # noqa: F403
@@ -34,6 +38,7 @@ from bridgeio.testing.suite.strangers import *  # noqa: F403
 from bridgeio.testing.suite.streams import *  # noqa: F403
 from bridgeio.testing.suite.stress import *  # noqa: F403
 from bridgeio.testing.suite.sweeps import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_datagrams import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_locks import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_natives import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_queues import *  # noqa: F403
@@ -42,6 +47,7 @@ from bridgeio.testing.suite.sweeps_tasks import *  # noqa: F403
 from bridgeio.testing.suite.synchronising import *  # noqa: F403
 from bridgeio.testing.suite.tasks import *  # noqa: F403
 from bridgeio.testing.suite.ticking import *  # noqa: F403
+from bridgeio.testing.suite.unix_datagrams import *  # noqa: F403
 from bridgeio.testing.suite.writing import *  # noqa: F403
 
 # The fixture too: a test file that takes everything has to find what the chapters lean on.

@@ -59,6 +59,12 @@ OPERATIONS: dict[str, Callable[[], Awaitable[Any]]] = {
     "open_connection": lambda: bridgeio.open_connection("127.0.0.1", 9),
     "open_unix_connection": lambda: bridgeio.open_unix_connection("/nowhere"),
     "serve": _serve,
+    "getaddrinfo": lambda: bridgeio.getaddrinfo("127.0.0.1", 9),
+    "getnameinfo": lambda: bridgeio.getnameinfo(("127.0.0.1", 9)),
+    "create_udp_socket": lambda: bridgeio.create_udp_socket(local_host="127.0.0.1"),
+    "create_connected_udp_socket": lambda: bridgeio.create_connected_udp_socket("127.0.0.1", 9),
+    "create_unix_datagram_socket": bridgeio.create_unix_datagram_socket,
+    "create_connected_unix_datagram_socket": lambda: bridgeio.create_connected_unix_datagram_socket("/nowhere"),
 }
 
 
