@@ -6,6 +6,8 @@ import errno
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 import bridgeio
 from bridgeio.testing.datagram_peers import RawDatagrams, dead_address
 from bridgeio.testing.resources import unchanged, until
+from bridgeio.unpatched import original
 
 pytestmark = pytest.mark.bridgeio
 
@@ -114,6 +117,39 @@ async def test_no_datagram_is_cut_in_silence(monkeypatch: pytest.MonkeyPatch) ->
                 await udp.receive()
             assert caught.value.errno == errno.EMSGSIZE
         assert len((await udp.receive())[0]) == 10
+
+
+async def test_a_datagram_socket_of_another_run(socket_folder: Path) -> None:
+    """A task of another run that would have to wait for a datagram, or for room, is told so: nobody could wake it."""
+    told: list[BaseException] = []
+    path = str(socket_folder / "full")
+    udp = await bridgeio.create_udp_socket(local_host="127.0.0.1")
+    with RawDatagrams(path):
+        unix = await bridgeio.create_connected_unix_datagram_socket(path)
+
+        async def use() -> None:
+            for operation in (udp.receive(), _send_until_full(unix)):
+                with pytest.raises(bridgeio.SharedBetweenRunsError, match="another run or loop") as refusal:
+                    await operation
+                told.append(refusal.value)
+
+        async with udp, unix:
+            original("_thread", "start_new_thread")(partial(bridgeio.run, backend="threads"), (use,))
+            await until(lambda: len(told) == 2)
+
+
+async def _send_until_full(sock: bridgeio.ConnectedUNIXDatagramSocket) -> None:
+    while True:
+        await sock.send(b"filling")
+
+
+async def test_a_task_that_waits_for_a_datagram() -> None:
+    """Whoever looks at a task that hangs sees where it waits."""
+    async with _with_peer() as (udp, _), bridgeio.create_task_group() as group:
+        group.start_soon(udp.receive)
+        await until(lambda: udp._source.reader is not None)
+        assert f"receiving at 127.0.0.1:{_address(udp)[1]}" in bridgeio.dump_tasks()
+        group.cancel_scope.cancel()
 
 
 WRONG: dict[str, tuple[Any, type[Exception], str]] = {
