@@ -1,0 +1,113 @@
+"""``socat`` as a peer of bridgeio's datagram sockets, on every backend."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import bridgeio
+from bridgeio.testing.resources import until
+from needs import program
+
+pytestmark = pytest.mark.bridgeio
+
+TEXT = b"a datagram from a program\n"
+
+
+class Program:
+    """A program that writes what it receives, and sends what it reads. It is asked without waiting for it."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process = process
+        self._stdin = process.stdin
+        self._output = process.stdout.fileno()
+        os.set_blocking(self._output, False)
+
+    def say(self, data: bytes) -> None:
+        self._stdin.write(data)
+        self._stdin.flush()
+
+    async def said(self, size: int) -> bytes:
+        """What it writes, so many bytes."""
+        data = bytearray()
+
+        def is_there() -> bool:
+            try:
+                data.extend(os.read(self._output, size - len(data)))
+            except BlockingIOError:
+                assert self._process.poll() is None, "the program has ended"
+            return len(data) == size
+
+        await until(is_there)
+        return bytes(data)
+
+
+@contextmanager
+def socat(address: str) -> Iterator[Program]:
+    command = [program("socat"), "-", address]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            yield Program(process)
+        finally:
+            process.kill()
+
+
+async def test_socat_asks() -> None:
+    """What it sends comes whole, and it gets the answer."""
+    async with await bridgeio.create_udp_socket(local_host="127.0.0.1") as udp:
+        with socat(f"UDP4:127.0.0.1:{udp.get_extra_info('sockname')[1]}") as peer:
+            for _ in range(3):
+                peer.say(TEXT)
+                data, (host, port) = await udp.receive()
+                assert (data, host) == (TEXT, "127.0.0.1")
+                await udp.sendto(data.upper(), host, port)
+                assert await peer.said(len(TEXT)) == TEXT.upper()
+
+
+async def test_socat_answers() -> None:
+    """Until it listens a connected socket is refused, and lives on; from then on they talk."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with await bridgeio.create_connected_udp_socket("127.0.0.1", port) as udp:
+        with socat(f"UDP4-LISTEN:{port},bind=127.0.0.1") as peer:
+            await until_it_listens(udp)
+            assert await peer.said(len(TEXT)) == TEXT
+            peer.say(TEXT.upper())
+            assert await udp.receive() == TEXT.upper()
+            await udp.send(TEXT)
+            assert await peer.said(len(TEXT)) == TEXT
+
+
+async def until_it_listens(udp: bridgeio.ConnectedUDPSocket) -> None:
+    """Sends the text, once to somebody who listens: the refusal comes back over the loopback before the send does."""
+    while True:
+        try:
+            await udp.send(TEXT)
+            with bridgeio.move_on_after(0.05):
+                await udp.receive()
+            return
+        except ConnectionRefusedError:
+            await bridgeio.sleep(0.01)
+
+
+async def test_socat_on_unix_datagrams(socket_folder: Path) -> None:
+    """Its path comes with what it sends, and it can be answered there."""
+    ours, theirs = str(socket_folder / "ours"), str(socket_folder / "theirs")
+    async with await bridgeio.create_unix_datagram_socket(local_path=ours) as sock:
+        with socat(f"UNIX-SENDTO:{ours},bind={theirs}") as peer:
+            peer.say(TEXT)
+            assert await sock.receive() == (TEXT, theirs)
+            await sock.sendto(TEXT.upper(), theirs)
+            assert await peer.said(len(TEXT)) == TEXT.upper()
+        async with await bridgeio.create_connected_unix_datagram_socket(ours) as client:
+            await client.send(TEXT)
+            assert await sock.receive() == (TEXT, "")
