@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -103,6 +104,44 @@ def sockets_beside_streams() -> None:
 
 
 # gevent.Timeout around and inside ours
+
+
+@promise
+def the_hubs_resolver_answers_all_questions() -> None:
+    """For streams, for datagrams, and for the names of addresses; a cancel ends the last, too."""
+
+    class Resolver:
+        def getaddrinfo(self, host: str, port: int, *how: int) -> object:
+            asked.append((host, port, *how))
+            return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", port))]
+
+        def getnameinfo(self, address: object, flags: int) -> object:
+            asked.append((address, flags))
+            if flags:
+                gevent.sleep(60)
+            return "name.test", "echo"
+
+        def close(self) -> None:
+            """The hub closes its resolver when it is destroyed."""
+
+    asked: list[tuple[object, ...]] = []
+
+    async def main() -> None:
+        hub: Any = gevent.get_hub()
+        hub.resolver = Resolver()
+        async with await bridgeio.create_connected_udp_socket("bücher.test", 7) as udp:
+            assert udp.get_extra_info("peername") == ("127.0.0.1", 7)
+        assert await bridgeio.getnameinfo(("127.0.0.1", 7)) == ("name.test", "echo")
+        with bridgeio.move_on_after(0.01) as scope:
+            await bridgeio.getnameinfo(("127.0.0.1", 7), 1)
+        assert scope.cancelled_caught
+
+    run(main)
+    assert asked == [
+        ("xn--bcher-kva.test", 7, 0, socket.SOCK_DGRAM, 0, 0),
+        (("127.0.0.1", 7), 0),
+        (("127.0.0.1", 7), 1),
+    ]
 
 
 @promise

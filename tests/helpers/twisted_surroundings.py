@@ -239,11 +239,15 @@ class Resolver:
     def __init__(self, *addresses: Any) -> None:
         self.addresses = addresses
         self.asked: list[str] = []
+        self.kinds: list[tuple[Any, str]] = []
         self.cancelled = 0
         self.given_up: bridgeio.CancelScope | None = None
 
-    def resolveHostName(self, receiver: Any, name: str, port: int = 0, *more: Any) -> Any:
+    def resolveHostName(
+        self, receiver: Any, name: str, port: int = 0, types: Any = None, semantics: str = "TCP"
+    ) -> Any:
         self.asked.append(name)
+        self.kinds.append((types, semantics))
         receiver.resolutionBegan(self)
         for address in self.addresses:
             receiver.addressResolved(address(port))
@@ -282,6 +286,39 @@ async def the_applications_resolver_is_asked(reactor: Any) -> None:
         reactor.installNameResolver(before)
     assert resolver.asked == ["somewhere.test", "somewhere.test", "nowhere.test", "slow.test"]
     assert resolver.cancelled == 1
+
+
+@promise
+async def the_applications_resolver_is_asked_for_datagrams(reactor: Any) -> None:
+    """It hears of UDP, of a family that is asked for, and of names in ASCII; questions that it cannot answer are the
+    system's: flags, other kinds of sockets, and names of addresses."""
+    resolver = Resolver(lambda p: IPv6Address("UDP", "::1", p), lambda p: IPv4Address("UDP", "127.0.0.1", p))
+    before = reactor.installNameResolver(resolver)
+
+    async def work() -> None:
+        async with await bridgeio.create_udp_socket(local_host="127.0.0.1") as udp:
+            port = udp.get_extra_info("sockname")[1]
+            await udp.sendto(b"to myself", "somewhere.test", port)
+            assert (await udp.receive())[0] == b"to myself"
+        ipv4 = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 7))]
+        ipv6 = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 7))]
+        both = await bridgeio.getaddrinfo("bücher.test", 7, type=socket.SOCK_STREAM)
+        assert both == ipv6 + ipv4
+        everything = await bridgeio.getaddrinfo("somewhere.test", 7, family=socket.AF_INET)
+        assert [(info[1], info[4]) for info in everything] == [
+            (socket.SOCK_STREAM, ("127.0.0.1", 7)),
+            (socket.SOCK_DGRAM, ("127.0.0.1", 7)),
+        ]
+        await bridgeio.getaddrinfo("localhost", 7, flags=socket.AI_CANONNAME)
+        await bridgeio.getaddrinfo("localhost", None, type=socket.SOCK_RAW)
+        assert (await bridgeio.getnameinfo(("127.0.0.1", 7), socket.NI_NUMERICHOST))[0] == "127.0.0.1"
+
+    try:
+        await as_deferred(work())
+    finally:
+        reactor.installNameResolver(before)
+    assert resolver.asked == ["somewhere.test", "xn--bcher-kva.test", "somewhere.test"]
+    assert resolver.kinds == [([IPv4Address], "UDP"), (None, "TCP"), ([IPv4Address], "TCP")]
 
 
 @promise
