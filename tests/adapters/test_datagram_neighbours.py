@@ -80,11 +80,10 @@ async def twisteds() -> AsyncIterator[tuple[str, int]]:
 async def gevents() -> AsyncIterator[tuple[str, int]]:
     import gevent.server
 
-    class Server(gevent.server.DatagramServer):  # type: ignore[misc]
-        def handle(self, data: bytes, address: Any) -> None:
-            self.socket.sendto(data, address)
+    def echo(data: Any, address: Any) -> None:
+        server.sendto(data, address)
 
-    server = Server("127.0.0.1:0")
+    server: Any = gevent.server.DatagramServer("127.0.0.1:0", echo)
     server.start()
     try:
         yield "127.0.0.1", server.server_port

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from math import inf
+from pathlib import Path
 from typing import assert_type
 
 import bridgeio
@@ -54,6 +57,39 @@ async def serving() -> None:
 async def connecting() -> None:
     assert_type(await bridgeio.open_connection("localhost", 1), tuple[Reader, Writer])
     assert_type(await bridgeio.open_unix_connection("/run/echo"), tuple[Reader, Writer])
+
+
+async def datagrams() -> None:
+    async with await bridgeio.create_udp_socket(socket.AF_INET, local_port=5353, reuse_port=True) as udp:
+        assert_type(udp, bridgeio.UDPSocket)
+        assert_type(await udp.receive(), tuple[bytes, tuple[str, int]])
+        await udp.send(await udp.receive())
+        await udp.sendto(memoryview(b"x"), ip_address("::1"), 53)
+        udp.join_group("224.0.0.251", interface="eth0")
+        udp.set_options(ttl=3, broadcast=True, multicast_interface=2)
+        async for data, (host, port) in udp:
+            assert_type((data, host, port), tuple[bytes, str, int])
+        await udp.send(b"x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async with await bridgeio.create_connected_udp_socket("localhost", 53) as connected:
+        assert_type(await connected.receive(), bytes)
+        await connected.send(bytearray(b"x"))
+        assert_type(connected.statistics().dropped, int | None)
+        async for data in connected:
+            assert_type(data, bytes)
+    async with await bridgeio.create_unix_datagram_socket(local_path=Path("/run/s"), local_mode=0o600) as unix:
+        assert_type(await unix.receive(), tuple[bytes, str | bytes])
+        await unix.send(await unix.receive())
+        await unix.sendto(b"x", Path("/run/other"))
+    async with await bridgeio.create_connected_unix_datagram_socket("/run/s") as connected_unix:
+        assert_type(await connected_unix.receive(), bytes)
+        await connected_unix.send("text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def names() -> None:
+    for family, kind, proto, name, (host, port) in await bridgeio.getaddrinfo("localhost", "http", type=0):
+        assert_type((family, kind), tuple[socket.AddressFamily, socket.SocketKind])
+        assert_type((proto, name, host, port), tuple[int, str, str, int])
+    assert_type(await bridgeio.getnameinfo(("127.0.0.1", 80)), tuple[str, str])
 
 
 async def ready(task_status: TaskStatus[str] = bridgeio.TASK_STATUS_IGNORED) -> None:
