@@ -18,10 +18,11 @@ def is_abstract(path: str | bytes) -> bool:
     return path[:1] in ("\0", b"\0")
 
 
-def remove_stale(path: str | bytes, kind: int = socket.SOCK_STREAM) -> None:
+def remove_stale(path: str | bytes) -> None:
     """Removes a socket file that nobody has open. What is no socket, or is in use, stays, and ``bind`` fails.
 
-    :param kind: of the socket that is to be bound there.
+    It is asked as for datagrams: whoever serves streams there is not disturbed by a connection, and one who
+    has bound the path and does not listen yet is not taken for dead.
     """
     if is_abstract(path):
         return
@@ -30,7 +31,7 @@ def remove_stale(path: str | bytes, kind: int = socket.SOCK_STREAM) -> None:
     except FileNotFoundError:
         return
     if is_socket:
-        with new_socket(socket.AF_UNIX, kind) as probe:
+        with new_socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
             if probe.connect_ex(path) == errno.ECONNREFUSED:
                 os.unlink(path)
 

@@ -91,7 +91,7 @@ class UNIXDatagramSource(DatagramSource):
 
     async def wait_for_room(self, task: Task, tries: int) -> None:
         if self.peer is None or sys.platform != "linux":
-            await sleep(min(_FIRST_PAUSE * 2**tries, _LONGEST_PAUSE))
+            await sleep(min(_FIRST_PAUSE * 2 ** min(tries, 10), _LONGEST_PAUSE))
         else:
             await super().wait_for_room(task, tries)
 
@@ -177,7 +177,7 @@ def _bind(sock: socket.socket, path: str | bytes, mode: int | None) -> SocketFil
     if mode is not None and is_abstract(path):
         raise ValueError(f"{path!r} is an abstract name: that is no file, and has no mode")
     try:
-        remove_stale(path, socket.SOCK_DGRAM)
+        remove_stale(path)
         if mode is not None:
             with contextlib.suppress(OSError):  # Linux makes the file with the socket's mode, less the umask
                 os.fchmod(sock.fileno(), mode)

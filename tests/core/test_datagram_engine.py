@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 import bridgeio
+from bridgeio.cancellation import cancel
 from bridgeio.datagrams import DatagramSource
+from bridgeio.poller import READ, WRITE
 from bridgeio.unix_datagrams import UNIXDatagramSource
 from bridgeio.watching import WatchingPoller
 from descriptors import open_descriptors
@@ -127,6 +129,51 @@ def test_rule_2_it_is_not_asked_for_when_the_last_has_gone(host: FakeHost) -> No
         host.turn()
         assert host.poller().events == 0
         assert (first.woken, second.woken, source.statistics().tasks_waiting_send) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("operation", ["receive", "send"])
+def test_who_waits_again_looks_again(host: FakeHost, operation: str) -> None:
+    """A task that is woken for nothing, and cancelled before it goes on, does not wait once more: nobody would
+    wake it."""
+    with source_and_peer(host) as (source, _):
+        fill(source)
+        task = DrivenTask(host)
+        assert task.begin(source.receive(task) if operation == "receive" else source.send(task, b"data")) == "parked"
+        source.on_event(READ if operation == "receive" else WRITE)
+        assert task.woken == 1
+        cancel(task.scope)
+        with pytest.raises(host.cancelled_class):
+            task.go_on()
+
+
+def test_a_full_queue_that_the_kernel_does_not_tell_of(host: FakeHost, tmp_path: Path) -> None:
+    """A socket that is not connected is writable whatever the queue that it sends to: it asks the clock, more and
+    more seldom, and not the poller, which would wake it at once, for ever."""
+    path = str(tmp_path / "full")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(path)
+        receiver.setblocking(False)
+        source = UNIXDatagramSource(host, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        source.sock.setblocking(False)
+        while source.send_now(b"filling", path):
+            pass
+        task = DrivenTask(host)
+        waits = task.begin(source.send(task, b"patient", path))
+        pauses: list[float] = []
+        for _ in range(1100):
+            assert (waits, task.woken) == ("parked", len(pauses))
+            host.turn()
+            when = min(handle.details[0] for handle in host.timers_set if not handle.cancelled)
+            pauses.append(round(when - host.time, 6))
+            host.pass_time(when)
+            waits = task.go_on()
+        assert host.poller().events == 0
+        assert pauses == sorted(pauses)
+        assert (pauses[0], pauses[-1]) == (0.001, 0.05)
+        empty(receiver)
+        host.pass_time(host.time + 1)
+        assert (task.go_on(), receiver.recv(100)) == ("", b"patient")
+        source.close()
 
 
 def test_without_a_poller_a_source_is_watched_while_somebody_waits() -> None:

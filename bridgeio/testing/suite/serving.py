@@ -283,15 +283,21 @@ async def test_a_stale_unix_socket_is_replaced(socket_folder: Path) -> None:
 
 
 async def test_a_unix_socket_in_use_is_left_alone(socket_folder: Path) -> None:
-    """Where somebody listens, or where there is another file, a server does not start and breaks nothing."""
-    path, file = str(socket_folder / "s"), socket_folder / "file"
+    """Where somebody listens, or is about to, or where there is another file, a server does not start and disturbs
+    nobody: not even by a connection."""
+    path, bound, file = str(socket_folder / "s"), str(socket_folder / "bound"), socket_folder / "file"
     file.write_text("precious")
-    with RawListener(path):
-        for taken in (path, file):
+    with RawListener(path) as listener, raw_socket(socket.AF_UNIX) as about_to_listen:
+        about_to_listen.bind(bound)
+        for taken in (path, bound, file):
             with pytest.raises(OSError, match="in use") as caught:
                 await bridgeio.serve_unix(_echo, taken).__aenter__()
             assert caught.value.errno == errno.EADDRINUSE
-        Peer.connect(path).close()
+        with pytest.raises(BlockingIOError):
+            listener.sock.accept()
+        about_to_listen.listen()
+        for taken in (path, bound):
+            Peer.connect(taken).close()
     assert file.read_text() == "precious"
 
 
