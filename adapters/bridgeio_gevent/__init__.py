@@ -15,7 +15,7 @@ call_soon_threadsafe  a queue and a started ``loop.async_``
 watch                 ``loop.io``, which keeps nobody waiting; while a task of ours waits, or a
                       deadline stands, the hub is kept by the ``loop.async_``
 cancelled_class       `GreenletExit`; ours is a subclass of it
-resolve               the hub's resolver
+resolve, reverse      the hub's resolver
 run                   drives the function in the calling greenlet. A hub that was there
                       stays as it was; one made for the run is destroyed after it.
 ====================  ==============================================================

@@ -10,7 +10,8 @@ interrupt             ``cancel()`` on the Deferred that the task awaits, once
 call_at               ``reactor.callLater``
 call_soon_threadsafe  ``reactor.callFromThread``
 watch                 ``reactor.addReader`` and ``reactor.addWriter``
-resolve               the reactor's ``nameResolver``, if the application installed one
+resolve               the reactor's ``nameResolver``, if the application installed one;
+                      ``reverse`` the system's, because that one knows no names of addresses
 cancelled_class       a class of ours that is no `Exception`, so that ``except Exception``
                       lets it pass
 run                   ``reactor.run``, left with ``reactor.crash``; option ``reactor``:

@@ -10,7 +10,7 @@ from bridgeio.testing.peers import family_of
 from bridgeio.testing.resources import until
 from bridgeio.unpatched import original
 
-__all__ = ["RawDatagrams", "dead_address", "multicast_interface"]
+__all__ = ["RawDatagrams", "dead_address", "multicast_interfaces"]
 
 GROUP = "239.192.7.7"  # of those that no organisation shares with another (RFC 2365)
 
@@ -95,13 +95,13 @@ def dead_address() -> tuple[str, int]:
     return address
 
 
-def multicast_interface(family: int = socket.AF_INET) -> str | None:
-    """The name of an interface over which this machine hears itself in a group; ``None`` if there is none.
+def multicast_interfaces(family: int = socket.AF_INET) -> list[str]:
+    """The names of the interfaces over which this machine hears itself in a group.
 
-    The loopback, ``lo``, only where there is no other: what is sent there always comes back.
+    The loopback, ``lo``, is the last: what is sent there comes back whatever the options say.
     """
     names = sorted((name for _, name in socket.if_nameindex()), key=lambda name: name.startswith("lo"))
-    return next((name for name in names if _hears_itself(name, family)), None)
+    return [name for name in names if _hears_itself(name, family)]
 
 
 def _hears_itself(name: str, family: int) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import bridgeio
+from bridgeio.contract import AddressInfo
 from bridgeio.testing.datagram_peers import RawDatagrams
 from bridgeio.testing.peers import has_ipv6
 from bridgeio.testing.resources import unchanged, until
@@ -189,6 +190,32 @@ async def test_a_local_address_and_port() -> None:
             ) as connected:
                 await connected.send(b"")
                 assert (await peer.receive())[1] == ("127.0.0.1", port)
+
+
+async def test_ipv6_alone() -> None:
+    """An IPv6 socket leaves the same port of IPv4 to others, on every system."""
+    _loopback("ipv6")
+    async with await bridgeio.create_udp_socket(socket.AF_INET6) as udp:
+        port = _address(udp)[1]
+        with RawDatagrams(("0.0.0.0", port)) as peer:
+            peer.send(b"to myself", ("127.0.0.1", port))
+            assert (await peer.receive())[0] == b"to myself"
+
+
+async def test_the_first_address_that_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a name's addresses the first that this machine has, or that can be reached from here, is taken."""
+    with RawDatagrams() as peer:
+
+        async def resolve(host: Any, port: int, **how: Any) -> list[AddressInfo]:
+            elsewhere = ("192.0.2.254" if host == "local.test" else "255.255.255.255", port)
+            hosts = [elsewhere, ("127.0.0.1", port)]
+            return [(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_UDP, "", address) for address in hosts]
+
+        monkeypatch.setattr("bridgeio.udp.resolve", resolve)
+        async with await bridgeio.create_udp_socket(local_host="local.test") as udp:
+            assert _address(udp)[0] == "127.0.0.1"
+        async with await bridgeio.create_connected_udp_socket("remote.test", peer.port) as connected:
+            assert connected.get_extra_info("peername") == peer.address
 
 
 async def test_a_connect_to_nowhere() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import bridgeio
-from bridgeio.testing.datagram_peers import RawDatagrams, multicast_interface
+from bridgeio.testing.datagram_peers import RawDatagrams, multicast_interfaces
 from bridgeio.testing.resources import unchanged
 
 pytestmark = pytest.mark.bridgeio
@@ -18,42 +18,43 @@ pytestmark = pytest.mark.bridgeio
 GROUPS = {"ipv4": (socket.AF_INET, "239.192.7.8"), "ipv6": (socket.AF_INET6, "ff02::7778")}
 
 
-def _group(family: str) -> tuple[socket.AddressFamily, str, str]:
-    """Family, group, and an interface that can be heard on."""
+def _group(family: str) -> tuple[socket.AddressFamily, str, list[str]]:
+    """Family, group, and the interfaces that can be heard on."""
     number, group = GROUPS[family]
-    interface = multicast_interface(number)
-    if interface is None:
+    interfaces = multicast_interfaces(number)
+    if not interfaces:
         pytest.skip(f"this machine has no interface on which it hears itself in a group ({family})")
-    return number, group, interface
+    return number, group, interfaces
 
 
 @pytest.mark.parametrize("family", GROUPS)
 async def test_a_group(family: str) -> None:
-    """A socket hears what is sent to a group from the moment it joins it until it leaves it."""
-    number, group, interface = _group(family)
+    """A socket hears what is sent to a group, on the interface on which it joined, from then on until it leaves."""
+    number, group, interfaces = _group(family)
+    loopback = "127.0.0.1" if family == "ipv4" else "::1"
     async with (
         unchanged(),
         await bridgeio.create_udp_socket(number) as member,
         await bridgeio.create_udp_socket(number) as speaker,
     ):
         port = member.get_extra_info("sockname")[1]
-        loopback = "127.0.0.1" if family == "ipv4" else "::1"
-        speaker.set_options(multicast_interface=interface)
-        for joined in (False, True, False):
-            if joined:
-                member.join_group(group, interface=interface)
-            await speaker.sendto(b"to the group", group, port)
-            await speaker.sendto(b"to the member", loopback, port)
-            got = [(await member.receive())[0]]
-            if joined:
-                got.append((await member.receive())[0])
-                member.leave_group(group, interface=interface)
-            assert sorted(got) == [b"to the group", b"to the member"][not joined :]
+        for interface in interfaces:
+            speaker.set_options(multicast_interface=interface)
+            for joined in (False, True, False):
+                if joined:
+                    member.join_group(group, interface=interface)
+                await speaker.sendto(b"to the group", group, port)
+                await speaker.sendto(b"to the member", loopback, port)
+                got = [(await member.receive())[0]]
+                if joined:
+                    got.append((await member.receive())[0])
+                    member.leave_group(group, interface=interface)
+                assert sorted(got) == [b"to the group", b"to the member"][not joined :], interface
 
 
 async def test_ways_to_name_an_interface() -> None:
     """By its name, its index, or an address that it has."""
-    _, group, name = _group("ipv4")
+    _, group, [name, *_] = _group("ipv4")
     async with await bridgeio.create_udp_socket(socket.AF_INET) as member:
         port = member.get_extra_info("sockname")[1]
         async with await bridgeio.create_udp_socket(socket.AF_INET) as speaker:
@@ -74,7 +75,7 @@ async def test_ways_to_name_an_interface() -> None:
 
 async def test_a_link_local_sender() -> None:
     """The scope of its address comes with it as ``%2``, and it can be answered there, by number or by name."""
-    number, group, interface = _group("ipv6")
+    number, group, [interface, *_] = _group("ipv6")
     async with (
         await bridgeio.create_udp_socket(number) as member,
         await bridgeio.create_udp_socket(number) as speaker,
@@ -93,7 +94,7 @@ async def test_a_link_local_sender() -> None:
 
 async def test_a_machine_that_does_not_hear_itself() -> None:
     """Without ``multicast_loop`` the members on this machine get nothing of what is sent here."""
-    _, group, interface = _group("ipv4")
+    _, group, [interface, *_] = _group("ipv4")
     if interface.startswith("lo"):
         pytest.skip("this machine has the loopback alone, where everything comes back")
     async with await bridgeio.create_udp_socket(socket.AF_INET) as member:
@@ -132,7 +133,7 @@ async def test_hops() -> None:
 
 
 async def test_hops_of_ipv6() -> None:
-    """The same names set IPv6's hop limits."""
+    """The same names set IPv6's hop limits, and where datagrams to a group leave."""
     if not socket.has_ipv6:
         pytest.skip("this Python has no IPv6")
     async with await bridgeio.create_udp_socket(socket.AF_INET6) as udp:
@@ -143,6 +144,9 @@ async def test_hops_of_ipv6() -> None:
             for option in (socket.IPV6_UNICAST_HOPS, socket.IPV6_MULTICAST_HOPS, socket.IPV6_MULTICAST_LOOP)
         ]
         assert told == [7, 3, 0]
+        for index, name in socket.if_nameindex():
+            udp.set_options(multicast_interface=name)
+            assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF) == index
 
 
 async def test_a_broadcast() -> None:
@@ -186,7 +190,7 @@ async def test_wrong_options(what: str) -> None:
 
 async def test_a_group_that_was_joined_twice() -> None:
     """The kernel's refusal keeps its number, and says which group it was."""
-    _, group, interface = _group("ipv4")
+    _, group, [interface, *_] = _group("ipv4")
     async with await bridgeio.create_udp_socket(socket.AF_INET) as udp:
         udp.join_group(group, interface=interface)
         with pytest.raises(OSError, match=f"join the group {group} on interface '{interface}'") as caught:
