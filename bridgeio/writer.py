@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import errno
-import socket
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
-from bridgeio.buffers import Bytes, SendBuffer
+from bridgeio.buffers import Bytes, Send, SendBuffer
 from bridgeio.checkpoints import begin, spend
-from bridgeio.contract import Task, get_current
+from bridgeio.contract import Host, Task, get_current
 from bridgeio.errors import StreamClosedError, WriteBufferFullError, describe, show_address
 from bridgeio.limits import HIGH_WATER, LINGER, WRITE_LIMIT
-from bridgeio.poller import WRITE
 from bridgeio.registry import current_task
-from bridgeio.sockets import SocketSource, reset_on_close
 from bridgeio.timers import Timer
 from bridgeio.unpatched import get_ident
 
-__all__ = ["Writer"]
+__all__ = ["ByteSink", "Writer"]
+
+
+class ByteSink(Protocol):
+    """Where a `Writer` puts its bytes: a non-blocking socket, or something that behaves like one.
+
+    :ivar send: takes some of the bytes, and says how many; raises `BlockingIOError` if it takes none now,
+        and any other `OSError` if it never will.
+    :ivar usable: whether it may be tried at all; see ``why_unusable``.
+    :ivar closed: whether ``close`` was called.
+    """
+
+    host: Host
+    peer: object
+    send: Send
+    usable: bool
+
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def can_end_write(self) -> bool: ...
+    def gather(self, chunks: Sequence[Bytes]) -> int: ...
+    def call_when_writable(self, callback: Callable[[], None] | None) -> None: ...
+    def about_to_park(self, task: Task) -> None: ...
+    def end_write(self) -> None: ...
+    def reset(self) -> None: ...
+    def close(self) -> None: ...
+    def extra(self, name: str, default: Any) -> Any: ...
+    def why_unusable(self) -> OSError: ...
+    def of_another_run(self) -> Exception: ...
 
 
 class Writer:
@@ -52,7 +78,7 @@ class Writer:
         "write_limit",
     )
 
-    def __init__(self, source: SocketSource, *, write_limit: int = WRITE_LIMIT, linger: float = LINGER) -> None:
+    def __init__(self, source: ByteSink, *, write_limit: int = WRITE_LIMIT, linger: float = LINGER) -> None:
         self._source = source
         self._send = source.send
         self._pending = SendBuffer()
@@ -144,7 +170,7 @@ class Writer:
 
     def can_write_eof(self) -> bool:
         """Whether the two directions can be ended apart; TCP and UNIX sockets can."""
-        return True
+        return self._source.can_end_write
 
     def close(self) -> None:
         """Flushes in the background for ``linger`` seconds at most, then closes; returns at once.
@@ -175,8 +201,7 @@ class Writer:
             lost = f"the stream to {self._peer} was aborted by this side, with {self._pending.size} bytes unsent"
             self._error = StreamClosedError(lost)
         self._pending.clear()
-        if self._source.fd >= 0 and self._source.usable:  # else the connection is the parent process's
-            reset_on_close(self._source.sock)
+        self._source.reset()
         self._finish()
 
     def is_closing(self) -> bool:
@@ -191,7 +216,7 @@ class Writer:
         :raises OSError: if a flush failed and nobody was told yet.
         """
         task = await begin()
-        if self._source.fd >= 0:
+        if not self._source.closed:
             await self._wait_until(task, self._is_closed)
         if self._error is not None and self._pending.size:
             raise self._refusal()
@@ -223,14 +248,7 @@ class Writer:
 
         The socket is for options; reading, writing or closing it confuses the stream.
         """
-        sock = self._source.sock
-        if name == "socket":
-            return sock
-        if name == "peername":
-            return self._source.peer
-        if name == "sockname" and self._source.usable:
-            return sock.getsockname()
-        return default
+        return self._source.extra(name, default)
 
     async def __aenter__(self) -> Writer:
         return self
@@ -269,7 +287,7 @@ class Writer:
         try:
             while pending.size:
                 chunks = pending.first()
-                pending.sent(self._source.sock.sendmsg(chunks))
+                pending.sent(self._source.gather(chunks))
         except BlockingIOError:
             if pending.size <= self._low:
                 self._wake_drainers()
@@ -289,12 +307,12 @@ class Writer:
     def _linger_over(self) -> None:
         reason = f"the peer did not take the last {self._pending.size} bytes within linger={self.linger} s"
         self._remember(ConnectionAbortedError(errno.ECONNABORTED, reason), "write to")
-        reset_on_close(self._source.sock)
+        self._source.reset()
         self._finish()
 
     def _shut_down(self) -> None:
         try:
-            self._source.sock.shutdown(socket.SHUT_WR)
+            self._source.end_write()
         except OSError as error:
             self._remember(error, "end the stream to")
 
@@ -323,22 +341,20 @@ class Writer:
 
     async def _wait_until(self, task: Task, reached: Callable[[], bool]) -> None:
         abort = _Drain(self, task, reached == self._is_closed)
-        poller = self._source.poller
         if task.host is not self._source.host and not reached():
             raise self._source.of_another_run()
         while not reached():
             if task.scope.cancelled:  # since it was woken, maybe for another's sake: no second wake-up will come
                 await task.checkpoint_if_cancelled()
             self._drainers.append(task)
-            if poller.arms_each_wait and self._source.usable:
-                poller.arm(self._source, task, WRITE)
+            self._source.about_to_park(task)
             await task.park(abort)
 
     def _below_low(self) -> bool:
         return self._pending.size <= self._low or self._error is not None or not self._source.usable
 
     def _is_closed(self) -> bool:
-        return self._source.fd < 0
+        return self._source.closed
 
     def _refusal(self) -> OSError:
         if self._error is not None:
@@ -346,7 +362,7 @@ class Writer:
             if isinstance(self._error, StreamClosedError):
                 return StreamClosedError(*self._error.args)
             return _again(self._error)
-        if self._source.fd >= 0 and not self._source.usable:
+        if not self._source.closed and not self._source.usable:
             return self._source.why_unusable()
         how = "was ended by write_eof()" if self._eof and not self._closing else "was closed by this side"
         return StreamClosedError(f"the stream to {self._peer} {how}")
