@@ -48,6 +48,7 @@ class TlsLayer:
     :ivar recv: as a non-blocking socket's, in plaintext.
     :ivar exhaust: a short ``recv`` means that nothing is left here.
     :ivar emit: sends what the protocol itself has to say; the writer sets it, and takes it back at the end.
+    :ivar can_end_write: not in TLS 1.2, whose peers answer ``close_notify`` by their own (RFC 5246, 7.2.1).
     :ivar strict: whether an end of the stream without ``close_notify`` is an error.
     """
 
@@ -64,6 +65,7 @@ class TlsLayer:
         "_object",
         "_outgoing",
         "below",
+        "can_end_write",
         "emit",
         "peer",
         "recv",
@@ -75,6 +77,7 @@ class TlsLayer:
         self.below = below
         self.peer = source.peer
         self.strict = strict
+        self.can_end_write = False
         self.emit: Callable[[bytes], None] | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -102,6 +105,7 @@ class TlsLayer:
         with move_on_after(patience):
             try:
                 await self._shake_hands(current_task())
+                self.can_end_write = self._object.version() == "TLSv1.3"
                 self._more = True  # the peer's last message and its first data may have come in one piece
             except OSError as error:
                 raise describe(error, "TLS handshake with", self.peer) from error
@@ -210,11 +214,6 @@ class TlsLayer:
             raise ssl.SSLError(errno.EPROTO, "the peer renegotiates, which is not supported") from None
         return self._sealed_below(self._outgoing.read())
 
-    @property
-    def can_end_write(self) -> bool:
-        """In TLS 1.2 the peer answers ``close_notify`` by ending its own direction (RFC 5246, 7.2.1)."""
-        return self._object.version() == "TLSv1.3"
-
     def say_goodbye(self) -> None:
         """Sends ``close_notify``, unless it was sent before."""
         try:
@@ -255,7 +254,7 @@ class TlsLayer:
         return None if answer is None else answer(self._object)
 
     def _decrypt_all(self) -> None:
-        while self._incoming.pending:
+        while self._incoming.pending or self._object.pending():
             data = self._object.read(CHUNK_MAX)
             if not data:
                 return
