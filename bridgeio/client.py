@@ -7,7 +7,7 @@ import os
 import socket
 from itertools import zip_longest
 from math import inf
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from bridgeio.checkpoints import begin
 from bridgeio.contract import AddressInfo, Task
@@ -71,16 +71,14 @@ async def open_connection(
     source = await race.run()
     if source is None:
         raise _nobody_answered(f"{host}:{port}", race.errors)
-    reader, writer = stream_over(source, limit)
-    if ssl:
-        await writer.start_tls(
-            _context(ssl),
-            server_hostname=host if server_hostname is None else server_hostname,
-            session=session,
-            handshake_timeout=handshake_timeout,
-            standard_compatible=standard_compatible,
-        )
-    return reader, writer
+    return await _secured(
+        stream_over(source, limit),
+        ssl,
+        server_hostname=host if server_hostname is None else server_hostname,
+        session=session,
+        handshake_timeout=handshake_timeout,
+        standard_compatible=standard_compatible,
+    )
 
 
 async def open_unix_connection(
@@ -104,16 +102,14 @@ async def open_unix_connection(
     _check_tls(ssl, server_hostname)
     task = await begin()
     address = os.fspath(path)
-    reader, writer = stream_over(await _connected_unix(task, address), limit)
-    if ssl:
-        await writer.start_tls(
-            _context(ssl),
-            server_hostname=server_hostname,
-            session=session,
-            handshake_timeout=handshake_timeout,
-            standard_compatible=standard_compatible,
-        )
-    return reader, writer
+    return await _secured(
+        stream_over(await _connected_unix(task, address), limit),
+        ssl,
+        server_hostname=server_hostname,
+        session=session,
+        handshake_timeout=handshake_timeout,
+        standard_compatible=standard_compatible,
+    )
 
 
 async def _connected_unix(task: Task, address: str | bytes) -> SocketSource:
@@ -138,10 +134,21 @@ def _check_tls(ssl: SSLContext | bool | None, server_hostname: str | None) -> No
         raise ValueError("server_hostname= is verified by TLS only: give ssl=, too")
 
 
-def _context(given: SSLContext | bool) -> SSLContext:
-    from bridgeio.tls import default_context
+async def _secured(
+    stream: tuple[Reader, Writer], ssl: SSLContext | bool | None, **options: Any
+) -> tuple[Reader, Writer]:
+    """The stream, under TLS if that was asked for; closed, if it does not come about."""
+    if ssl:
+        from bridgeio.tls import default_context
 
-    return default_context() if given is True else cast("SSLContext", given)
+        _, writer = stream
+        try:
+            await writer.start_tls(default_context() if ssl is True else ssl, **options)
+        except BaseException:
+            if not writer.is_closing():  # a failed handshake closes it, and may have to tell the peer why
+                writer.abort()
+            raise
+    return stream
 
 
 def _connect(sock: socket.socket, address: Any) -> int:

@@ -7,16 +7,17 @@ or never sent.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any, TypeVar
 
 import pytest
 
-from bridgeio.testing.peers import Peer
+import bridgeio
+from bridgeio.testing.peers import Peer, peer_stream
 
-__all__ = ["NAME", "TlsPeer", "authority", "client_context", "forgetful", "server_context", "stranger"]
+__all__ = ["NAME", "VERSIONS", "TlsPeer", "authority", "client_context", "encrypted_stream", "only", "server_context"]
 
 NAME = "peer.example"  # in every certificate
 
@@ -27,15 +28,6 @@ T = TypeVar("T")
 def authority() -> Any:
     """The `trustme.CA` that both sides trust. Skips the test where trustme is missing."""
     trustme = pytest.importorskip("trustme", reason="the certificates of these tests are made by trustme")
-    return trustme.CA()
-
-
-@cache
-def stranger() -> Any:
-    """An authority that nobody trusts."""
-    authority()
-    import trustme
-
     return trustme.CA()
 
 
@@ -51,12 +43,6 @@ def client_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority().configure_trust(context)
     return context
-
-
-def forgetful() -> ssl.SSLContext:
-    """A server whose certificate has expired."""
-    now = datetime.now(UTC)
-    return server_context(not_before=now - timedelta(days=9), not_after=now - timedelta(days=2))
 
 
 class TlsPeer:
@@ -133,3 +119,28 @@ class TlsPeer:
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
+
+
+VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+def only(context: ssl.SSLContext, version: str) -> ssl.SSLContext:
+    context.minimum_version = context.maximum_version = VERSIONS[version]
+    return context
+
+
+@asynccontextmanager
+async def encrypted_stream(
+    version: str = "1.3", *, server_side: bool = False, **options: Any
+) -> AsyncIterator[tuple[bridgeio.Reader, bridgeio.Writer, TlsPeer]]:
+    """A stream of ours under TLS, and a raw peer that speaks it too."""
+    async with peer_stream() as (reader, writer, raw):
+        mine, others = only(client_context(), version), only(server_context(), version)
+        if server_side:
+            mine, others = others, mine
+        peer = TlsPeer(raw, others, server_side=not server_side)
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(peer.shake_hands)
+            name = None if server_side else NAME
+            await writer.start_tls(mine, server_side=server_side, server_hostname=name, **options)
+        yield reader, writer, peer
