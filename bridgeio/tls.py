@@ -158,17 +158,30 @@ class TlsLayer:
                 raise BlockingIOError
             try:
                 data = self._object.read(most)
-            except ssl.SSLWantReadError:
-                if not self._below.readable:
-                    raise BlockingIOError from None
-            except ssl.SSLZeroReturnError:
-                return b""
-            except ssl.SSLEOFError:
-                return self._cut_off()
+            except ssl.SSLError as error:
+                if self._is_over(error):
+                    return b""
             else:
                 if self._outgoing.pending:
                     self._speak()
                 return data
+
+    def _is_over(self, error: ssl.SSLError) -> bool:
+        """Why nothing was decrypted: ``True`` at the end, ``False`` if more has to be taken from below, which has it.
+
+        :raises BlockingIOError: if it has not.
+        """
+        self._speak()  # an answer, or an alert that says why
+        if isinstance(error, ssl.SSLWantReadError):
+            if not self._below.readable:
+                raise BlockingIOError from None
+            return False
+        if isinstance(error, ssl.SSLZeroReturnError):
+            return True
+        if isinstance(error, ssl.SSLEOFError):
+            self._check_cut_off()
+            return True
+        raise error
 
     def _pull(self) -> bool:
         """Takes ciphertext from below; ``False`` if there is none now."""
@@ -189,13 +202,12 @@ class TlsLayer:
         self._incoming.write(data)
         return True
 
-    def _cut_off(self) -> bytes:
+    def _check_cut_off(self) -> None:
         if self.strict:
             raise TruncatedStreamError(
                 f"{show_address(self.peer)} ended the connection without TLS's closing message, so what came may "
                 "not be all (standard_compatible=False accepts that, for protocols that know their own end)"
             )
-        return b""
 
     def _take_decrypted(self, most: int) -> bytes:
         first = self._decrypted.popleft()
