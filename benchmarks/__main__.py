@@ -115,9 +115,9 @@ def cpu_seconds(pid: int) -> float:
 def table(
     names: list[str], samples: dict[str, list[Sample]], options: argparse.Namespace, twins: dict[str, tuple[str, ...]]
 ) -> str:
+    work = f"{options.bytes}-byte echo" + (" under TLS" if options.tls else "")
     lines = [
-        f"{options.bytes}-byte echo{' under TLS' if options.tls else ''}, "
-        f"{options.connections} connections, {options.rounds} rounds, {options.seconds:g} s",
+        f"{work}, {options.connections} connections, {options.rounds} rounds, {options.seconds:g} s",
         "server CPU microseconds per message, median [least, most]",
         f"{'server':<28}{'CPU us':>8}  {'[least, most]':<18}{'ratio':>7}{'messages/s':>12}{'p50 us':>9}{'p99 us':>9}",
     ]
