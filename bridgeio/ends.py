@@ -25,8 +25,12 @@ class ByteSource(Protocol):
     """
 
     recv: Receive
-    readable: bool
     peer: object
+
+    @property
+    def readable(self) -> bool: ...
+    @readable.setter
+    def readable(self, may_be: bool) -> None: ...
 
     @property
     def exhaust(self) -> bool: ...

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from bridgeio.buffers import Bytes
+from bridgeio.buffers import Bytes, Receive, Send
 from bridgeio.contract import Host
 from bridgeio.descriptors import DescriptorSource
 from bridgeio.unpatched import original
@@ -24,8 +24,8 @@ class SocketSource(DescriptorSource):
 
     def __init__(self, host: Host, sock: socket.socket, peer: object = None) -> None:
         self.sock = sock
-        self.recv = sock.recv
-        self.send = sock.send
+        self.recv: Receive = sock.recv
+        self.send: Send = sock.send
         super().__init__(host, sock.fileno(), peer, asks_write=sock.family != socket.AF_UNIX)
 
     def gather(self, chunks: Sequence[Bytes]) -> int:

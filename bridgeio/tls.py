@@ -139,9 +139,9 @@ class TlsLayer:
         return self._more or self._below.readable
 
     @readable.setter
-    def readable(self, more: bool) -> None:
+    def readable(self, may_be: bool) -> None:
         """A reader got less than it asked for: what was decrypted is used up."""
-        self._more = more or self._incoming.pending > 0 or bool(self._decrypted)
+        self._more = may_be or self._incoming.pending > 0 or bool(self._decrypted)
 
     def nothing_now(self) -> None:
         self._more = False
