@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import bridgeio
+from bridgeio.limits import CHUNK_MAX
 from bridgeio.testing.peers import free_address, open_to, peer_stream
 from bridgeio.testing.resources import until
 from bridgeio.testing.tls_peers import NAME, VERSIONS, TlsPeer, client_context, encrypted_stream, only, server_context
@@ -122,6 +123,20 @@ async def test_a_reader_that_nobody_reads_stops_a_tls_peer() -> None:
         async with bridgeio.create_task_group() as group:
             group.start_soon(rest)
             assert await reader.readexactly(len(BULK) * 4) == BULK * 4
+
+
+async def test_a_reader_that_takes_little_holds_little() -> None:
+    """A task that reads byte by byte what a peer sends as fast as it can has no more ciphertext in memory than one
+    receive brings."""
+    async with encrypted_stream() as (reader, _, peer), bridgeio.create_task_group() as group:
+        group.start_soon(peer.send_all, BULK)
+        layer: Any = reader._source
+        held = []
+        for byte in BULK[:40_000]:
+            assert await reader.read(1) == bytes([byte])
+            held.append(layer._incoming.pending)
+        group.cancel_scope.cancel()
+    assert max(held) <= CHUNK_MAX
 
 
 # Ends
@@ -237,6 +252,23 @@ async def test_tls_inside_tls() -> None:
         assert await inner.receive_all() == b""
         assert await outer.receive_all() == b""
         await writer.wait_closed()
+
+
+async def test_half_closing_the_inner_of_two() -> None:
+    """Behind bytes that wait, too: the inner direction ends, and the outer connection goes on until it is closed."""
+    async with encrypted_stream() as (reader, writer, outer):
+        inner = TlsPeer(_Through(outer), server_context(), server_side=True)  # type: ignore[arg-type]
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(inner.shake_hands)
+            await writer.start_tls(client_context(), server_hostname=NAME)
+        writer.write(BULK)
+        assert writer.get_write_buffer_size() > 0
+        writer.write_eof()
+        assert await inner.receive_all() == BULK
+        await inner.send_all(b"and back")
+        assert await reader.readexactly(8) == b"and back"
+        writer.close()
+        assert await outer.receive_all() == b""
 
 
 class _Through:

@@ -178,6 +178,18 @@ async def test_garbage_instead_of_a_handshake() -> None:
     assert all(isinstance(error, ssl.SSLError) and "TLS handshake with 127.0.0.1" in str(error) for error in told)
 
 
+async def test_a_failed_handshake_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """Without ``on_error`` the log has one line for it, and no traceback: the internet is full of such peers."""
+    async with bridgeio.serve(_echo, "127.0.0.1", ssl=server_context()) as server:
+        with Peer.connect(server.addresses[0]) as peer:
+            peer.send(b"GET / HTTP/1.1\r\n\r\n")
+            await is_over(peer)
+        await until(lambda: not server.connections)
+    (record,) = [record for record in caplog.records if record.name == "bridgeio.server"]
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+    assert "TLS with 127.0.0.1" in record.getMessage()
+
+
 async def test_a_server_that_does_not_speak_tls() -> None:
     """A client says so, and leaves nothing open."""
     with RawListener() as listener:
