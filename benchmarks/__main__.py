@@ -17,8 +17,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
+from benchmarks.encrypted import PAIRS, make_certificate
 from benchmarks.natives import TWINS
 from bridgeio.registry import available_backends, backend
 
@@ -39,15 +41,18 @@ class Sample:
 
 def main() -> None:
     options = _options()
-    names = list(options.backend or available_backends())
-    servers = [server for name in names for server in (f"bridgeio on {name}", *TWINS.get(name, ()))]
+    twins = PAIRS if options.tls else TWINS
+    names = list(options.backend or [name for name in available_backends() if name in twins])
+    servers = [server for name in names for server in (f"bridgeio on {name}", *twins.get(name, ()))]
     samples: dict[str, list[Sample]] = {server: [] for server in servers}
-    for number in range(options.rounds):
-        for server in servers:
-            _progress(f"round {number + 1} of {options.rounds}: {server}")
-            samples[server].append(measure(server, options.connections, options.bytes, options.seconds))
+    with TemporaryDirectory() as folder:
+        certificate = [str(make_certificate(Path(folder)))] if options.tls else []
+        for number in range(options.rounds):
+            for server in servers:
+                _progress(f"round {number + 1} of {options.rounds}: {server}")
+                samples[server].append(measure(server, options, certificate))
     _progress("")
-    print(table(names, samples, options))
+    print(table(names, samples, options, twins))
     if options.json:
         options.json.write_text(json.dumps(record(samples, options), indent=1) + "\n")
 
@@ -64,13 +69,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2.0, help="of load, for each server in each round")
     parser.add_argument("--connections", type=int, default=50)
     parser.add_argument("--bytes", type=int, default=64, help="in a message")
+    parser.add_argument("--tls", action="store_true", help="encrypted, beside each framework's own TLS")
     parser.add_argument("--json", type=Path, metavar="FILE", help="writes every sample there, too")
     return parser.parse_args()
 
 
-def measure(server: str, connections: int, size: int, seconds: float) -> Sample:
-    with started(server) as (process, port):
-        load = [sys.executable, "-m", "benchmarks.load", port, str(connections), str(size), str(seconds)]
+def measure(server: str, options: argparse.Namespace, certificate: list[str]) -> Sample:
+    asked = [str(options.connections), str(options.bytes), str(options.seconds), *certificate]
+    with started(server, certificate) as (process, port):
+        load = [sys.executable, "-m", "benchmarks.load", port, *asked]
         cpu, clock = cpu_seconds(process.pid), perf_counter()
         finished = subprocess.run(load, stdout=subprocess.PIPE, text=True, check=True)
         cpu, clock = cpu_seconds(process.pid) - cpu, perf_counter() - clock
@@ -86,8 +93,8 @@ def measure(server: str, connections: int, size: int, seconds: float) -> Sample:
 
 
 @contextmanager
-def started(server: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    command = [sys.executable, "-m", "benchmarks.server", server]
+def started(server: str, certificate: list[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [sys.executable, "-m", "benchmarks.server", server, *certificate]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
@@ -105,16 +112,19 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def table(names: list[str], samples: dict[str, list[Sample]], options: argparse.Namespace) -> str:
+def table(
+    names: list[str], samples: dict[str, list[Sample]], options: argparse.Namespace, twins: dict[str, tuple[str, ...]]
+) -> str:
+    work = f"{options.bytes}-byte echo" + (" under TLS" if options.tls else "")
     lines = [
-        f"{options.bytes}-byte echo, {options.connections} connections, {options.rounds} rounds, {options.seconds:g} s",
+        f"{work}, {options.connections} connections, {options.rounds} rounds, {options.seconds:g} s",
         "server CPU microseconds per message, median [least, most]",
         f"{'server':<28}{'CPU us':>8}  {'[least, most]':<18}{'ratio':>7}{'messages/s':>12}{'p50 us':>9}{'p99 us':>9}",
     ]
     for name in names:
         ours = f"bridgeio on {name}"
         lines.append(_row(ours, samples[ours], None))
-        for twin in TWINS.get(name, ()):
+        for twin in twins.get(name, ()):
             lines.append(_row(twin, samples[twin], _ratio(samples[ours], samples[twin])))
     lines.append("ratio: bridgeio's CPU per message to this server's; * the load, not the server, was the limit")
     return "\n".join(lines)
@@ -144,6 +154,7 @@ def record(samples: dict[str, list[Sample]], options: argparse.Namespace) -> dic
         "cpus": os.cpu_count(),
         "versions": versions,
         "connections": options.connections,
+        "tls": options.tls,
         "bytes": options.bytes,
         "seconds": options.seconds,
         "samples": {server: [asdict(sample) for sample in taken] for server, taken in samples.items()},

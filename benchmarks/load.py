@@ -1,8 +1,8 @@
-"""``python -m benchmarks.load PORT CONNECTIONS BYTES SECONDS``: a closed loop that checks every byte.
+"""``python -m benchmarks.load PORT CONNECTIONS BYTES SECONDS [CERTIFICATE]``: a closed loop that checks every byte.
 
 Each connection has one message in flight and sends the next when the whole answer is there. Prints
 one line of JSON: messages, seconds, and latencies in microseconds. A wrong byte or a dropped
-connection is an error.
+connection is an error. With the server's certificate, it speaks TLS.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import ssl
 import sys
 from time import perf_counter
 
@@ -17,9 +18,12 @@ from time import perf_counter
 class Client:
     """One connection. Its messages differ from everybody's, and each from the one before."""
 
-    def __init__(self, port: int, number: int, size: int) -> None:
+    def __init__(self, port: int, number: int, size: int, context: ssl.SSLContext | None) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            self.sock = context.wrap_socket(self.sock, server_hostname="localhost")
+            self.sock.setblocking(False)
         self._next, self._message = (
             f"{number:06d}:{turn}:".encode().ljust(size - 1, b".") + b"\n" for turn in ("even", "odd")
         )
@@ -33,7 +37,10 @@ class Client:
 
     def receive(self) -> float | None:
         """The latency, if the answer is complete."""
-        data = self.sock.recv(65536)
+        try:
+            data = self.sock.recv(65536)
+        except ssl.SSLWantReadError:  # half a record
+            return None
         if data != self._message:
             data = self._answer + data
             if len(data) < len(self._message) and self._message.startswith(data) and data != self._answer:
@@ -50,11 +57,12 @@ class Client:
             raise SystemExit(f"sent {self._message[:40]!r}, got {data[:40]!r}")
 
 
-def main(port: int, connections: int, size: int, seconds: float) -> None:
+def main(port: int, connections: int, size: int, seconds: float, certificate: str | None) -> None:
+    context = None if certificate is None else ssl.create_default_context(cafile=certificate)
     clients: dict[int, Client] = {}
     ready = select.epoll()
     for number in range(connections):
-        client = Client(port, number, size)
+        client = Client(port, number, size, context)
         clients[client.sock.fileno()] = client
         ready.register(client.sock, select.EPOLLIN)
     started = perf_counter()
@@ -86,4 +94,4 @@ def summary(latencies: list[float], seconds: float) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), *sys.argv[5:6] or [None])

@@ -16,7 +16,8 @@ __all__ = ["flush_lingering", "stream_over", "tune"]
 
 def stream_over(source: SocketSource, limit: int = LIMIT, write_limit: int = WRITE_LIMIT) -> tuple[Reader, Writer]:
     kind = GuardedWriter if source.host.guarded else Writer
-    return Reader(source, limit), kind(source, write_limit=write_limit)
+    reader = Reader(source, limit)
+    return reader, kind(source, reader, write_limit=write_limit)
 
 
 def tune(sock: socket.socket) -> None:

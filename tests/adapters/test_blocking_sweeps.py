@@ -14,6 +14,7 @@ import pytest
 import bridgeio
 from bridgeio import blocking
 from bridgeio.testing.peers import RawListener
+from bridgeio.testing.stream_operations import PIECES
 from bridgeio.testing.suite import sweeps, sweeps_servers
 from bridgeio.testing.sweeping import Operation, sweep
 
@@ -31,14 +32,14 @@ async def test_swept_blocking_reads(name: str) -> None:
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Operation]:
-        async with sweeps._fed(sweeps.PIECES) as reader:
+        async with sweeps._fed(PIECES) as reader:
             got: list[bytes] = []
 
             async def operation() -> None:
                 READS[name](reader, got)
 
             yield operation
-            assert b"".join(got) + await reader.read() == b"".join(sweeps.PIECES)
+            assert b"".join(got) + await reader.read() == b"".join(PIECES)
 
     swept = await sweep(world, name=name)
     assert swept.waits > 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridgeio.buffers import ReceiveBuffer, SendBuffer
+from bridgeio.buffers import ReceiveBuffer, SealedBuffer, SendBuffer
 
 
 def test_what_goes_in_comes_out() -> None:
@@ -140,3 +140,15 @@ def test_a_cleared_send_buffer_is_empty() -> None:
     assert (buffer.size, buffer.first()) == (0, [])
     buffer.append(b"new")
     assert bytes(buffer.first()[0]) == b"new"
+
+
+def test_a_sealed_buffer_leaves_what_came_before_as_it_is() -> None:
+    """What was left unsealed goes out first and unchanged, also what was sent in part; what comes later is sealed."""
+    plain = SendBuffer()
+    plain.append(b"before")
+    plain.append(b" that")
+    plain.sent(3)
+    sealed = SealedBuffer(lambda data: bytes(data).upper(), plain)
+    sealed.append(b" after")
+    assert b"".join(sealed.first()) == b"ore that AFTER"
+    assert (sealed.size, plain.size) == (14, 0)

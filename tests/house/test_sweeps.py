@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import ssl
 import sys
 from collections.abc import Iterator
 from types import FunctionType
@@ -55,6 +56,9 @@ SYNCHRONOUS = [
     bridgeio.run_server,
 ]
 
+# What public annotations name, and the core has not imported by then.
+IMPORTED_WHEN_ASKED = {"ssl": ssl, "SSLContext": ssl.SSLContext, "SSLSession": ssl.SSLSession}
+
 PROBE = """
 import sys
 import pytest
@@ -77,7 +81,7 @@ def doors() -> Iterator[Any]:
             thing = getattr(module, name)
             yield thing
             if isinstance(thing, FunctionType):
-                yield get_type_hints(thing).get("return")
+                yield get_type_hints(thing, localns=IMPORTED_WHEN_ASKED).get("return")
     yield running.serve_until_signal
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,7 @@ import pytest
 import bridgeio
 from bridgeio.testing.datagram_peers import multicast_interfaces
 from bridgeio.testing.peers import Peer
+from bridgeio.testing.tls_peers import NAME, client_context, server_context
 from checkout import ROOT
 from needs import absent
 
@@ -163,6 +165,34 @@ async def test_the_discovery() -> None:
         while found.keys() != {b"one", b"two"}:
             found |= await discovery.find(port, interfaces[0], patience=0.05)
         group.cancel_scope.cancel()
+
+
+@pytest.mark.bridgeio
+async def test_the_conversation_that_becomes_encrypted() -> None:
+    """What was asked in secret was; who does not ask for that is answered in clear; and no server is taken for TLS."""
+    server, client = server_context(), client_context()
+    async with bridgeio.serve(listing("starttls").handler(server), "127.0.0.1") as running:
+        resolver = knows(NAME)
+        with Peer.connect(running.addresses[0]) as peer:
+            peer.send(b"hello\n")
+            assert await peer.receive(23) == b"everybody hears: hello\n"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bridgeio, "open_connection", partial(bridgeio.open_connection, resolver=resolver))
+            ask = listing("starttls").ask_in_secret
+            assert await ask(NAME, running.port, b"hello\n", client) == b"nobody else hears: hello\n"
+    async with bridgeio.serve(echo, "127.0.0.1") as plain:
+        with pytest.raises(ConnectionError, match="does not offer TLS"):
+            await listing("starttls").ask_in_secret("127.0.0.1", plain.port, b"hello\n", client)
+
+
+def knows(name: str) -> Any:
+    """A name service that knows one name, as this machine's."""
+
+    async def resolve(host: str | None, port: int | str | None, family: int, flags: int) -> list[Any]:
+        assert host == name
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))]
+
+    return resolve
 
 
 INSIDE = {

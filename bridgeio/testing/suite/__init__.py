@@ -15,9 +15,11 @@ from bridgeio.testing.suite.datagram_faults import *  # noqa: F403
 from bridgeio.testing.suite.datagrams import *  # noqa: F403
 from bridgeio.testing.suite.draining import *  # noqa: F403
 from bridgeio.testing.suite.dumping import *  # noqa: F403
+from bridgeio.testing.suite.encrypting import *  # noqa: F403
 from bridgeio.testing.suite.fairness import *  # noqa: F403
 from bridgeio.testing.suite.forking import *  # noqa: F403
 from bridgeio.testing.suite.generators import *  # noqa: F403
+from bridgeio.testing.suite.handshaking import *  # noqa: F403
 from bridgeio.testing.suite.introspection import *  # noqa: F403
 from bridgeio.testing.suite.known_bugs import *  # noqa: F403
 from bridgeio.testing.suite.leaving import *  # noqa: F403
@@ -44,6 +46,7 @@ from bridgeio.testing.suite.sweeps_natives import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_queues import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_servers import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_tasks import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_tls import *  # noqa: F403
 from bridgeio.testing.suite.synchronising import *  # noqa: F403
 from bridgeio.testing.suite.tasks import *  # noqa: F403
 from bridgeio.testing.suite.ticking import *  # noqa: F403

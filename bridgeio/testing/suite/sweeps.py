@@ -7,7 +7,7 @@ whether it was cancelled or has finished. See `bridgeio.testing.sweep`.
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import bridgeio
 from bridgeio.contract import AddressInfo
 from bridgeio.testing.neighbours import soon
 from bridgeio.testing.peers import FAMILIES, Peer, RawListener, free_address, open_to, peer_stream
+from bridgeio.testing.stream_operations import BULK, PIECES, READS, WRITES, is_empty
 from bridgeio.testing.sweeping import Operation, sweep
 
 pytestmark = pytest.mark.bridgeio
@@ -25,24 +26,6 @@ pytestmark = pytest.mark.bridgeio
 Connect = Callable[[], Awaitable[tuple[bridgeio.Reader, bridgeio.Writer]]]
 
 # Reading
-
-
-async def _read_into(reader: bridgeio.Reader) -> bytes:
-    target = bytearray(5)
-    return bytes(target[: await reader.readinto(target)])
-
-
-READS: dict[str, Callable[[bridgeio.Reader], Awaitable[bytes]]] = {
-    "read": lambda reader: reader.read(),
-    "read(n)": lambda reader: reader.read(100),
-    "readline": lambda reader: reader.readline(),
-    "readuntil": lambda reader: reader.readuntil(b"line"),
-    "readexactly": lambda reader: reader.readexactly(14),
-    "readinto": _read_into,
-    "async for": lambda reader: reader.__anext__(),
-}
-
-PIECES = [b"a first ", b"line\n", b"a second line\n", b"end"]
 
 
 @asynccontextmanager
@@ -56,18 +39,9 @@ async def _fed(pieces: list[bytes]) -> AsyncIterator[bridgeio.Reader]:
 async def _feed(reader: Any, peer: Peer, pieces: list[bytes]) -> None:
     source = reader._source
     for piece in pieces:
-        await soon(lambda: source.reader is not None and _is_empty(source.sock))
+        await soon(lambda: source.reader is not None and is_empty(source.sock))
         peer.send(piece)
     peer.half_close()
-
-
-def _is_empty(sock: socket.socket) -> bool:
-    """Whether there is nothing to be received, nor the end."""
-    try:
-        sock.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return True
-    return False
 
 
 @pytest.mark.bridgeio_promise(2)
@@ -115,8 +89,6 @@ async def test_a_swept_discard() -> None:
 
 # Writing
 
-BULK = bytes(range(256)) * 1024
-
 
 class Stuffed:
     """A writer with more bytes than the kernel takes, and a peer that reads once somebody waits for that.
@@ -155,23 +127,6 @@ async def _stuffed() -> AsyncIterator[Stuffed]:
         group.start_soon(stuffed.receive)
         yield stuffed
         await stuffed.check()
-
-
-async def _close(writer: bridgeio.Writer) -> None:
-    writer.close()
-    await writer.wait_closed()
-
-
-async def _leave(writer: bridgeio.Writer) -> None:
-    async with writer:
-        await writer.drain()
-
-
-WRITES: dict[str, Callable[[bridgeio.Writer], Coroutine[Any, Any, None]]] = {
-    "drain": lambda writer: writer.drain(),
-    "wait_closed": _close,
-    "async with writer": _leave,
-}
 
 
 @pytest.mark.bridgeio_promise(2)
