@@ -15,7 +15,7 @@ import sys
 if sys.platform == "win32":
     raise ImportError("bridgeio does not support Windows yet: it needs epoll or kqueue under every framework")
 
-from bridgeio import errors, lowlevel
+from bridgeio import errors, lowlevel, to_thread
 from bridgeio.barriers import Barrier, BarrierStatistics
 from bridgeio.channels import (
     MemoryObjectReceiveStream,
@@ -159,4 +159,5 @@ __all__ = [
     "sleep",
     "sleep_forever",
     "sleep_until",
+    "to_thread",
 ]

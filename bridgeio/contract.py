@@ -28,6 +28,7 @@ from time import monotonic
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from bridgeio.cancellation import Scope, cancel, why
+from bridgeio.crossing import Crossing, end_idle_threads
 from bridgeio.errors import AdapterError
 from bridgeio.limits import BUDGET
 from bridgeio.lookups import AddressInfo, getaddrinfo, look_up_in_thread
@@ -189,7 +190,7 @@ class Backend(ABC):
         """The framework's name and version, and of what else decides how it behaves."""
 
 
-class Host(ABC):
+class Host(Crossing, ABC):
     """One running loop. The base class owns what every loop of ours has: a poller and timers.
 
     :ivar backend: the name under which `current_backend` reports it.
@@ -259,7 +260,7 @@ class Host(ABC):
         cancellation, or a bug to report as the framework reports such.
         """
 
-    # Optional: each has a default
+    # Optional: each has a default, and so has what `bridgeio.crossing.Crossing` says of other threads
 
     def poller(self) -> Poller:
         """The private poller, made and watched at its first use."""
@@ -281,9 +282,8 @@ class Host(ABC):
         raise AdapterError(f"{self.backend} declares native_scopes and does not tell their deadline")
 
     async def resolve(self, host: str | None, port: int | str | None, family: int, flags: int) -> list[AddressInfo]:
-        """Asks the name service for stream addresses, without holding up others.
-
-        A cancel gives the answer up; the thread that asks ends by itself.
+        """Asks the name service for stream addresses, without holding up others. A cancel gives the answer up; the
+        thread that asks ends by itself.
 
         :raises socket.gaierror: as `socket.getaddrinfo`.
         """
@@ -319,6 +319,7 @@ class Host(ABC):
         """The loop is over, or will not be ours again."""
         self.rest()
         self.variables.clear()
+        end_idle_threads()
 
     def rest(self) -> None:
         """Ends the watch, then the poller, and takes back every timer; all may be needed anew."""

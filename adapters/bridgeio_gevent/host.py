@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from gevent._hub_local import get_hub_if_exists
 from gevent.exceptions import HubDestroyed
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -140,6 +141,13 @@ class GeventHost(Host):
         found = self.hub.resolver.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
         self.adopt(getcurrent())
         return list(found)
+
+    def leave_thread(self) -> None:
+        """Patched code that has waited there has made a hub, which is left half-way through by its own end."""
+        hub = get_hub_if_exists()
+        if hub is not None:
+            hub.destroy(destroy_loop=True)
+            hub.throw(GreenletExit)
 
     def close(self) -> None:
         super().close()

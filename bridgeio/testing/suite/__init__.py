@@ -21,6 +21,7 @@ from bridgeio.testing.suite.known_bugs import *  # noqa: F403
 from bridgeio.testing.suite.leaving import *  # noqa: F403
 from bridgeio.testing.suite.limiting import *  # noqa: F403
 from bridgeio.testing.suite.locking import *  # noqa: F403
+from bridgeio.testing.suite.offloading import *  # noqa: F403
 from bridgeio.testing.suite.overseeing import *  # noqa: F403
 from bridgeio.testing.suite.promises_groups import *  # noqa: F403
 from bridgeio.testing.suite.promises_scopes import *  # noqa: F403
@@ -39,6 +40,7 @@ from bridgeio.testing.suite.sweeps_natives import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_queues import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_servers import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_tasks import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_threads import *  # noqa: F403
 from bridgeio.testing.suite.synchronising import *  # noqa: F403
 from bridgeio.testing.suite.tasks import *  # noqa: F403
 from bridgeio.testing.suite.ticking import *  # noqa: F403
