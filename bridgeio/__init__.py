@@ -15,7 +15,7 @@ import sys
 if sys.platform == "win32":
     raise ImportError("bridgeio does not support Windows yet: it needs epoll or kqueue under every framework")
 
-from bridgeio import errors, lowlevel, to_thread
+from bridgeio import errors, from_thread, lowlevel, to_thread
 from bridgeio.barriers import Barrier, BarrierStatistics
 from bridgeio.channels import (
     MemoryObjectReceiveStream,
@@ -142,6 +142,7 @@ __all__ = [
     "every",
     "fail_after",
     "fail_at",
+    "from_thread",
     "get_cancelled_exc_class",
     "get_current_task",
     "get_running_tasks",

@@ -28,7 +28,7 @@ from time import monotonic
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from bridgeio.cancellation import Scope, cancel, why
-from bridgeio.crossing import Crossing, end_idle_threads
+from bridgeio.crossing import Crossing
 from bridgeio.errors import AdapterError
 from bridgeio.limits import BUDGET
 from bridgeio.lookups import AddressInfo, getaddrinfo, look_up_in_thread
@@ -319,7 +319,7 @@ class Host(Crossing, ABC):
         """The loop is over, or will not be ours again."""
         self.rest()
         self.variables.clear()
-        end_idle_threads()
+        self.end_crossing()
 
     def rest(self) -> None:
         """Ends the watch, then the poller, and takes back every timer; all may be needed anew."""

@@ -19,12 +19,14 @@ from types import coroutine
 from typing import Any, Generic, TypeVar
 
 from bridgeio.contract import Host, Task
+from bridgeio.crossing import Answer
 from bridgeio.threadcache import Tell, cache
 from bridgeio.unpatched import original
 
-__all__ = ["Answer", "Call", "Request", "call_of_this_thread"]
+__all__ = ["AbandonedError", "Call", "Request", "call_of_this_thread"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _here: Any = original("_thread", "_local")()
 
@@ -35,39 +37,8 @@ def call_of_this_thread() -> Call[Any] | None:
     return call
 
 
-class Answer(Generic[T]):
-    """What one thread waits for and another gives: a result or an exception, once."""
-
-    __slots__ = ("_error", "_given", "_result")
-
-    _result: T
-
-    def __init__(self) -> None:
-        self._error: BaseException | None = None
-        self._given = original("_thread", "allocate_lock")()
-        self._given.acquire()
-
-    def give(self, result: T) -> None:
-        self._result = result
-        self._given.release()
-
-    def fail(self, error: BaseException) -> None:
-        self._error = error
-        self._given.release()
-
-    def wait(self) -> T:
-        """Blocks the thread, on gevent too. What a signal handler raises ends the wait."""
-        self._given.acquire()
-        try:
-            if self._error is not None:
-                raise self._error
-            return self._result
-        finally:
-            self._error = None  # its traceback holds this frame
-
-    def forget(self) -> None:
-        """Nobody will wait."""
-        self._error = None
+class AbandonedError(Exception):
+    """The task that should serve a request has gone on."""
 
 
 class Request(Generic[T]):
@@ -128,9 +99,13 @@ class Call(Generic[T]):
         outcome, self._outcome = self._outcome, None
         try:
             return outcome.wait()
-        except self.host.cancelled_class:
-            await self._task.checkpoint_if_cancelled()  # as what it is to the task: the thread had one of its own
-            raise
+        except self.host.cancelled_class as error:
+            cancelled = error
+        try:
+            await self._task.checkpoint_if_cancelled()  # what the task has to hear of: the thread had one of its own
+            raise cancelled
+        finally:
+            del cancelled
 
     async def _attend(self) -> None:
         while self._outcome is None:
@@ -167,7 +142,7 @@ class Call(Generic[T]):
 
     def _refuse_requests(self) -> None:
         while self._requests:
-            self._requests.popleft().answer.fail(_AbandonedError())
+            self._requests.popleft().answer.fail(AbandonedError())
 
     def _wake(self) -> None:
         if self._task.abort == self._abort:
@@ -179,18 +154,14 @@ class Call(Generic[T]):
         """Whether the next wait of the task is cancelled, or it has gone on without this thread."""
         return self._abandoned or self._task.has_pending_cancellation()
 
-    def ask(self, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    def ask(self, make: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Has the task run an async function, and waits for what comes of it.
 
-        :raises RuntimeError: if the run has ended.
+        :raises AbandonedError: if the task has gone on; the function was not called then.
+        :raises RuntimeError: if the run ends meanwhile.
         """
-        request: Request[Any] = Request(make, _in_library(copy_context(), self._library))
-        self.host.call_soon_threadsafe(partial(self._take, request))
-        try:
-            return request.answer.wait()
-        except _AbandonedError:
-            pass
-        raise self.host.cancellation_in_thread()
+        request: Request[R] = Request(make, _in_library(copy_context(), self._library))
+        return self.host.ask(request.answer, partial(self._take, request))
 
     def _work(self) -> Tell:
         outcome: Answer[T] = Answer()
@@ -217,10 +188,6 @@ class Call(Generic[T]):
             outcome.forget()
             with contextlib.suppress(RuntimeError):
                 self._on_end()
-
-
-class _AbandonedError(Exception):
-    """The task that should serve a request has gone on."""
 
 
 @coroutine

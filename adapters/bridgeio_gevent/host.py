@@ -115,6 +115,11 @@ class GeventHost(Host):
         self.prod()
         return task
 
+    def spawn_visitor(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> GeventTask:
+        if self._joiner is not None:
+            raise RuntimeError("this run on gevent is ending")
+        return self.spawn(coro, name, scope)
+
     def tasks_known(self) -> list[GeventTask]:
         adopted = (ref() for ref in self._adopted.valuerefs())
         return [*list(self.tasks), *(task for task in adopted if task is not None and task.is_carried())]

@@ -106,7 +106,12 @@ class TwistedHost(Host):
             await task.checkpoint_if_cancelled()
         return await _ask(resolver, host, port or 0)
 
-    def start(self, coro: Coroutine[Any, Any, object], name: str, on_end: Ended | None = None) -> TwistedTask:
+    def spawn_visitor(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> TwistedTask:
+        return self.start(coro, name, scope=scope)
+
+    def start(
+        self, coro: Coroutine[Any, Any, object], name: str, on_end: Ended | None = None, scope: Scope | None = None
+    ) -> TwistedTask:
         """Starts a task that is nobody's child.
 
         :raises OSError: if the reactor can watch none of the descriptors that are to be had.
@@ -116,7 +121,7 @@ class TwistedHost(Host):
         except BaseException:
             coro.close()
             raise
-        task = TwistedTask(self, coro, name, Scope(), on_end)
+        task = TwistedTask(self, coro, name, Scope() if scope is None else scope, on_end)
         task.coro = coro
         self.roots.add(task)
         task.resume()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from bridgeio.testing.suite.bad_input import *  # noqa: F403
+from bridgeio.testing.suite.calling_in import *  # noqa: F403
 from bridgeio.testing.suite.cancelling import *  # noqa: F403
 from bridgeio.testing.suite.channel_ends import *  # noqa: F403
 from bridgeio.testing.suite.channels import *  # noqa: F403
@@ -23,6 +24,7 @@ from bridgeio.testing.suite.limiting import *  # noqa: F403
 from bridgeio.testing.suite.locking import *  # noqa: F403
 from bridgeio.testing.suite.offloading import *  # noqa: F403
 from bridgeio.testing.suite.overseeing import *  # noqa: F403
+from bridgeio.testing.suite.portals import *  # noqa: F403
 from bridgeio.testing.suite.promises_groups import *  # noqa: F403
 from bridgeio.testing.suite.promises_scopes import *  # noqa: F403
 from bridgeio.testing.suite.promises_waits import *  # noqa: F403

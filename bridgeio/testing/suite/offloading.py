@@ -15,6 +15,7 @@ import pytest
 import bridgeio
 from bridgeio import to_thread
 from bridgeio.registry import surrounding_backend
+from bridgeio.testing.foreign import Door
 from bridgeio.testing.programs import run_program
 from bridgeio.testing.resources import unchanged, until
 from bridgeio.threadcache import cache
@@ -23,25 +24,6 @@ from bridgeio.unpatched import get_ident, original
 pytestmark = pytest.mark.bridgeio
 
 _word: ContextVar[str] = ContextVar("word", default="none")
-
-
-class Door:
-    """A real thread waits at it until it is opened; any thread may open it, once for each who waits."""
-
-    def __init__(self) -> None:
-        self._lock = original("_thread", "allocate_lock")()
-        self._lock.acquire()
-        self.came = 0
-        self.passed = 0
-
-    def wait(self) -> str:
-        self.came += 1
-        self._lock.acquire()
-        self.passed += 1
-        return "passed"
-
-    def open(self) -> None:
-        self._lock.release()
 
 
 class Oddity(BaseException):
