@@ -15,7 +15,7 @@ import sys
 if sys.platform == "win32":
     raise ImportError("bridgeio does not support Windows yet: it needs epoll or kqueue under every framework")
 
-from bridgeio import errors, from_thread, lowlevel, to_thread
+from bridgeio import errors, from_thread, lowlevel, to_process, to_thread
 from bridgeio.barriers import Barrier, BarrierStatistics
 from bridgeio.channels import (
     MemoryObjectReceiveStream,
@@ -32,6 +32,7 @@ from bridgeio.errors import (
     BackendNotInstalledError,
     BrokenBarrierError,
     BrokenResourceError,
+    BrokenWorkerProcess,
     BusyError,
     ClosedResourceError,
     ConnectError,
@@ -89,6 +90,7 @@ __all__ = [
     "BarrierStatistics",
     "BrokenBarrierError",
     "BrokenResourceError",
+    "BrokenWorkerProcess",
     "BusyError",
     "CancelScope",
     "CapacityLimiter",
@@ -160,5 +162,6 @@ __all__ = [
     "sleep",
     "sleep_forever",
     "sleep_until",
+    "to_process",
     "to_thread",
 ]

@@ -174,7 +174,7 @@ class Backend(ABC):
         coro.close()
         raise RuntimeError(
             f"blocking() would stop the {self.name} loop that is running in this thread: "
-            "await the function, or call it in a worker thread (to_thread)"
+            "await the function, or call it in a worker thread (to_thread.run_sync)"
         )
 
     def current_host(self) -> Host:

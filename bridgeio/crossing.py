@@ -88,11 +88,17 @@ class Crossing:
         finally:
             asked.discard(answer)
 
+    def call_at_end(self, callback: Callable[[], object]) -> None:
+        """Makes a call when the host has ended, in its thread. It must not raise."""
+        self.__dict__.setdefault("_at_end", []).append(callback)
+
     def end_crossing(self) -> None:
         """Nobody is answered any more, and idle threads end."""
         self.is_over = True
         for answer in list(self._asked()):
             answer.fail(_ended())
+        for callback in self.__dict__.pop("_at_end", ()):
+            callback()
         cache.end_idle()
 
     def _asked(self) -> set[Answer[Any]]:

@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import bridgeio
-from bridgeio import from_thread, lowlevel, running, to_thread
+from bridgeio import from_thread, lowlevel, running, to_process, to_thread
 from checkout import ROOT
 from fresh import plugin_options, run
 
@@ -75,7 +75,7 @@ print(f"\\n{[int(ended), listener.swept]!r}")
 
 def doors() -> Iterator[Any]:
     """What users can name, what that returns, and the body of `run_server`."""
-    for module in (bridgeio, from_thread, lowlevel, to_thread):
+    for module in (bridgeio, from_thread, lowlevel, to_process, to_thread):
         for name in module.__all__:
             thing = getattr(module, name)
             yield thing

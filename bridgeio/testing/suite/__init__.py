@@ -46,6 +46,7 @@ from bridgeio.testing.suite.sweeps_threads import *  # noqa: F403
 from bridgeio.testing.suite.synchronising import *  # noqa: F403
 from bridgeio.testing.suite.tasks import *  # noqa: F403
 from bridgeio.testing.suite.ticking import *  # noqa: F403
+from bridgeio.testing.suite.worker_processes import *  # noqa: F403
 from bridgeio.testing.suite.writing import *  # noqa: F403
 
 # The fixture too: a test file that takes everything has to find what the chapters lean on.

@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 import bridgeio
-from bridgeio import from_thread, lowlevel, to_thread
+from bridgeio import from_thread, lowlevel, to_process, to_thread
 from bridgeio.from_thread import BlockingPortal
+from bridgeio.process_pool import pool_of
+from bridgeio.registry import current_host
 from bridgeio.testing.foreign import ForeignThread, cancelled_error
 from bridgeio.testing.neighbours import beside, soon
 from bridgeio.testing.sweeping import Operation, sweep
@@ -108,6 +110,36 @@ async def test_a_swept_portal() -> None:
             await visitor.joined()
 
     await sweep(world, name="BlockingPortal")
+
+
+@pytest.mark.bridgeio_promise(2)
+@pytest.mark.parametrize("cancellable", [False, True], ids=["waits", "kills"])
+async def test_a_swept_call_in_a_process(cancellable: bool) -> None:
+    """Whenever it is cancelled, its token comes back, and every worker is either idle and well, or gone."""
+
+    @asynccontextmanager
+    async def world() -> AsyncIterator[Operation]:
+        limiter = bridgeio.CapacityLimiter(1)
+        pool = pool_of(current_host())
+        returned: list[int] = []
+
+        async def hold(*, task_status: bridgeio.TaskStatus[None]) -> None:
+            async with limiter:
+                task_status.started()
+                await soon(lambda: limiter.statistics().tasks_waiting)
+
+        async def operation() -> None:
+            returned.append(await to_process.run_sync(abs, -1, cancellable=cancellable, limiter=limiter))
+
+        async with beside(hold):
+            yield operation
+        assert limiter.borrowed_tokens == 0
+        assert returned in ([], [1])
+        assert pool.idle <= 1
+        assert await to_process.run_sync(abs, -2) == 2
+        pool.end()
+
+    await sweep(world, name="to_process.run_sync")
 
 
 __all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]
