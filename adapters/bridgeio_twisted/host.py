@@ -62,6 +62,7 @@ class TwistedHost(Host):
         self._batch: Any = None
         self._trigger: Any = None
         self._shutting_down = False
+        self._ending = False
         self._generators: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         self._dropped: deque[AsyncGenerator[Any, Any]] = deque()
         self._winding_down: TwistedTask | None = None
@@ -107,6 +108,8 @@ class TwistedHost(Host):
         return await _ask(resolver, host, port or 0)
 
     def spawn_visitor(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> TwistedTask:
+        if self._ending:
+            raise RuntimeError("this run on Twisted is ending")
         return self.start(coro, name, scope=scope)
 
     def start(
@@ -251,7 +254,8 @@ class TwistedHost(Host):
                 self.report(raised, f"what follows the task {task.name}")
 
     def wind_down(self) -> Deferred[None]:
-        """Cancels all tasks; fires when they and their cleanup have ended."""
+        """Cancels all tasks; fires when they and their cleanup have ended. There are no visitors any more then."""
+        self._ending = True
         done: Deferred[None] = Deferred()
         self._at_the_end.append(done)
         if self._winding_down is None:
