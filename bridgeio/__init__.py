@@ -15,7 +15,7 @@ import sys
 if sys.platform == "win32":
     raise ImportError("bridgeio does not support Windows yet: it needs epoll or kqueue under every framework")
 
-from bridgeio import errors, lowlevel
+from bridgeio import errors, from_thread, lowlevel, to_process, to_thread
 from bridgeio.barriers import Barrier, BarrierStatistics
 from bridgeio.channels import (
     MemoryObjectReceiveStream,
@@ -33,6 +33,7 @@ from bridgeio.errors import (
     BackendNotInstalledError,
     BrokenBarrierError,
     BrokenResourceError,
+    BrokenWorkerProcess,
     BusyError,
     ClosedResourceError,
     ConnectError,
@@ -98,6 +99,7 @@ __all__ = [
     "BarrierStatistics",
     "BrokenBarrierError",
     "BrokenResourceError",
+    "BrokenWorkerProcess",
     "BusyError",
     "CancelScope",
     "CapacityLimiter",
@@ -160,6 +162,7 @@ __all__ = [
     "every",
     "fail_after",
     "fail_at",
+    "from_thread",
     "get_cancelled_exc_class",
     "get_current_task",
     "get_running_tasks",
@@ -179,4 +182,6 @@ __all__ = [
     "sleep",
     "sleep_forever",
     "sleep_until",
+    "to_process",
+    "to_thread",
 ]

@@ -29,6 +29,7 @@ from time import monotonic
 from typing import Any, ClassVar, TypeVar
 
 from bridgeio.cancellation import Scope, cancel, why
+from bridgeio.crossing import Crossing
 from bridgeio.errors import AdapterError
 from bridgeio.limits import BUDGET
 from bridgeio.lookups import AddressInfo, getaddrinfo, getnameinfo, look_up_in_thread
@@ -175,7 +176,7 @@ class Backend(ABC):
         coro.close()
         raise RuntimeError(
             f"blocking() would stop the {self.name} loop that is running in this thread: "
-            "await the function, or call it in a worker thread (to_thread)"
+            "await the function, or call it in a worker thread (to_thread.run_sync)"
         )
 
     def current_host(self) -> Host:
@@ -191,7 +192,7 @@ class Backend(ABC):
         """The framework's name and version, and of what else decides how it behaves."""
 
 
-class Host(ABC):
+class Host(Crossing, ABC):
     """One running loop. The base class owns what every loop of ours has: a poller and timers.
 
     :ivar backend: the name under which `current_backend` reports it.
@@ -261,7 +262,7 @@ class Host(ABC):
         cancellation, or a bug to report as the framework reports such.
         """
 
-    # Optional: each has a default
+    # Optional: each has a default, and so has what `bridgeio.crossing.Crossing` says of other threads
 
     def poller(self) -> Poller:
         """The private poller, made and watched at its first use."""
@@ -340,6 +341,7 @@ class Host(ABC):
         """The loop is over, or will not be ours again."""
         self.rest()
         self.variables.clear()
+        self.end_crossing()
 
     def rest(self) -> None:
         """Ends the watch, then the poller, and takes back every timer; all may be needed anew."""

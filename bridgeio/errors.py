@@ -16,6 +16,7 @@ __all__ = [
     "BackendNotInstalledError",
     "BrokenBarrierError",
     "BrokenResourceError",
+    "BrokenWorkerProcess",
     "BusyError",
     "ClosedResourceError",
     "ConnectError",
@@ -137,6 +138,21 @@ class ClosedResourceError(Exception):
 
 class BrokenResourceError(Exception):
     """Every receiving end of a memory object stream is closed: nobody will ever take the item."""
+
+
+class BrokenWorkerProcess(Exception):  # noqa: N818 - AnyIO's name
+    """A worker process has ended in the middle of a call.
+
+    :ivar returncode: its exit status, or minus the number of the signal that has ended it, as `subprocess` has them;
+        ``None`` if that is not known, because somebody else in this process has reaped it, as gevent's loop does.
+    """
+
+    def __init__(self, message: str, returncode: int | None) -> None:
+        super().__init__(message)
+        self.returncode = returncode
+
+    def __reduce__(self) -> tuple[type, tuple[str, int | None]]:
+        return type(self), (self.args[0], self.returncode)
 
 
 class EndOfStream(EOFError):  # noqa: N818 - AnyIO's name

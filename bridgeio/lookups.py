@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import socket
 from collections import deque
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
+from bridgeio.threadcache import Tell, Work, cache
 from bridgeio.unpatched import original
 
 __all__ = ["AddressInfo", "getaddrinfo", "getnameinfo", "look_up_in_thread"]
@@ -56,14 +56,13 @@ async def look_up_in_thread(
     """Has a thread ask, and parks the task meanwhile. A cancel gives the answer up, not the asking."""
     lookup: _Lookup[T] = _Lookup(task)
 
-    def ask() -> None:
+    def ask() -> Tell:
         answer: T | BaseException
         try:
             answer = question()
         except BaseException as error:
             answer = error
-        with contextlib.suppress(RuntimeError):  # the host has ended: nobody waits
-            call_soon_threadsafe(partial(lookup.answered, answer))
+        return partial(_tell, call_soon_threadsafe, partial(lookup.answered, answer))
 
     _lookups.submit(ask)
     await task.park(lookup.give_up)
@@ -71,6 +70,11 @@ async def look_up_in_thread(
     if isinstance(answer, BaseException):
         raise answer
     return answer
+
+
+def _tell(call_soon_threadsafe: Callable[[Callable[[], None]], object], answered: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the host has ended: nobody waits
+        call_soon_threadsafe(answered)
 
 
 class _Lookup(Generic[T]):
@@ -96,49 +100,58 @@ class _Lookup(Generic[T]):
 
 
 class _Lookups:
-    """A few threads for the whole process, each of which ends when there is nothing left to do."""
+    """A few threads for the whole process: what comes when they are all busy waits until one is not."""
 
     def __init__(self) -> None:
         self._start_anew()
         self._knows_of_forks = False
 
-    def submit(self, work: Callable[[], None]) -> None:
+    def submit(self, ask: Work) -> None:
         """:raises OSError: if the system gives no thread."""
         if not self._knows_of_forks:
             self._knows_of_forks = True
             os.register_at_fork(after_in_child=self._start_anew)
         with self._lock:
-            self._waiting.append(work)
+            self._waiting.append(ask)
             if self._threads >= THREADS:
                 return
             self._threads += 1
         try:
-            original("_thread", "start_new_thread")(self._run, ())
-        except RuntimeError as error:
-            self._refuse(work, error)
+            cache.start(self._work)
+        except OSError:
+            if not self._take_back(ask):
+                raise
 
     def _start_anew(self) -> None:
         """Threads do not survive a fork, and a lock may have been held by one."""
         self._lock = original("_thread", "allocate_lock")()
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[Work] = deque()
         self._threads = 0
 
-    def _refuse(self, work: Callable[[], None], error: RuntimeError) -> None:
+    def _take_back(self, ask: Work) -> bool:
+        """No thread was to be had; whether those there are will come to it all the same."""
         with self._lock:
             self._threads -= 1
-            if self._threads or work not in self._waiting:
-                return  # the threads there are will come to it
-            self._waiting.remove(work)
-        raise OSError(errno.EAGAIN, "no thread left to ask the name service") from error
+            if self._threads or ask not in self._waiting:
+                return True
+            self._waiting.remove(ask)
+            return False
 
-    def _run(self) -> None:
+    def _work(self) -> Tell:
+        tell: Tell | None = None
         while True:
             with self._lock:
                 if not self._waiting:
                     self._threads -= 1
-                    return
-                work = self._waiting.popleft()
-            work()
+                    return tell or _nothing_to_tell
+                ask = self._waiting.popleft()
+            if tell is not None:
+                tell()
+            tell = ask()
+
+
+def _nothing_to_tell() -> None:
+    """Another thread was faster."""
 
 
 _lookups = _Lookups()

@@ -102,8 +102,8 @@ def check_thread(host: Host, what: str) -> None:
         return
     if not host.admits(get_ident()):
         raise RuntimeError(
-            f"{what} was called in another thread than that of its run ({host.backend}): hand the call over in that "
-            "framework's way, such as call_soon_threadsafe on asyncio"
+            f"{what} was called in another thread than that of its run ({host.backend}): hand the call over with "
+            "bridgeio.from_thread.run_sync()"
         )
 
 

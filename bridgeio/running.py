@@ -16,6 +16,7 @@ from bridgeio.scopes import CancelScope
 from bridgeio.server import Handler, Server, serve, serve_unix
 from bridgeio.signals import signals_call, signals_wake
 from bridgeio.streams import flush_lingering
+from bridgeio.visits import end_visits
 
 __all__ = ["run", "run_server", "serve_until_signal"]
 
@@ -61,6 +62,7 @@ def run(
             return result
         finally:
             with CancelScope(shield=True):
+                await end_visits(task)
                 await flush_lingering(task.host)
             task.host.mains.discard(task)
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["get_ident", "original"]
+__all__ = ["forget_thread", "get_ident", "original"]
 
 
 def original(module: str, name: str) -> Any:
@@ -28,3 +28,10 @@ def original(module: str, name: str) -> Any:
 
 
 get_ident: Callable[[], int] = original("_thread", "get_ident")  # a patched one tells greenlets apart
+
+
+def forget_thread() -> None:
+    """For the end of a thread that ``_thread`` started: whoever asked ``threading`` for it, as logging does, left
+    an entry there that 3.11 keeps for ever."""
+    active: dict[int, Any] = getattr(sys.modules.get("threading"), "_active", {})
+    active.pop(get_ident(), None)

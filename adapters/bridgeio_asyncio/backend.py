@@ -66,4 +66,5 @@ class AsyncioBackend(Backend):
         try:
             return await drive(SpawnedTask(host, "main", Scope()), main())
         finally:
+            host.ending = True
             await generators.close()

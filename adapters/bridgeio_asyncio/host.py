@@ -24,6 +24,7 @@ class AsyncioHost(Host):
     alive through the value, because a host needs its loop.
 
     :ivar thread: the ident of its thread.
+    :ivar ending: the main function of the run has ended; a task that began now might never take a step.
     """
 
     cancelled_class = asyncio.CancelledError
@@ -32,6 +33,7 @@ class AsyncioHost(Host):
         self.loop = loop
         self.backend = backend
         self.thread = get_ident()
+        self.ending = False
         self.tasks: dict[asyncio.Task[Any], SpawnedTask | AdoptedTask] = {}
         super().__init__()
 
@@ -57,6 +59,11 @@ class AsyncioHost(Host):
         task = SpawnedTask(self, name, scope)
         start(task, coro)
         return task
+
+    def spawn_visitor(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> SpawnedTask:
+        if self.ending:
+            raise RuntimeError("this run is ending")
+        return self.spawn(coro, name, scope)
 
     def tasks_known(self) -> list[SpawnedTask | AdoptedTask]:
         """Without those that are done: whoever awaited one may go on before its callback has us forget it."""

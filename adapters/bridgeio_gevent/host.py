@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from gevent._hub_local import get_hub_if_exists
 from gevent.exceptions import HubDestroyed
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -114,6 +115,11 @@ class GeventHost(Host):
         self.prod()
         return task
 
+    def spawn_visitor(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> GeventTask:
+        if self._joiner is not None:
+            raise RuntimeError("this run on gevent is ending")
+        return self.spawn(coro, name, scope)
+
     def tasks_known(self) -> list[GeventTask]:
         adopted = (ref() for ref in self._adopted.valuerefs())
         return [*list(self.tasks), *(task for task in adopted if task is not None and task.is_carried())]
@@ -157,6 +163,13 @@ class GeventHost(Host):
         found = getattr(self.hub.resolver, question)(*args)
         self.adopt(getcurrent())
         return found
+
+    def leave_thread(self) -> None:
+        """Patched code that has waited there has made a hub, which is left half-way through by its own end."""
+        hub = get_hub_if_exists()
+        if hub is not None:
+            hub.destroy(destroy_loop=True)
+            hub.throw(GreenletExit)
 
     def close(self) -> None:
         super().close()

@@ -93,6 +93,11 @@ class ThreadsHost(Host):
     def spawn(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> ThreadTask:
         return self._spawn(coro, name, scope, copy_context())
 
+    def spawn_visitor(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> ThreadTask:
+        if self._joining:
+            raise RuntimeError("this run on threads is ending")
+        return self.spawn(coro, name, scope)
+
     def tasks_known(self) -> list[ThreadTask]:
         return list(self.tasks)
 

@@ -7,11 +7,10 @@ gevent has replaced ``threading``.
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bridgeio.unpatched import get_ident, original
+from bridgeio.unpatched import forget_thread, original
 from bridgeio_threads.baton import Gate
 from bridgeio_threads.parking import IDLE, Parking
 
@@ -91,7 +90,7 @@ class Workers:
         finally:
             self.alive -= 1
             self._host.thread_ended()
-            _forget_dummy()
+            forget_thread()
             self._host.baton.drop()
 
 
@@ -114,9 +113,3 @@ class Worker:
             self._workers.rest(self)
             self.parking.rest_for(IDLE)
         self._workers.leave(self)
-
-
-def _forget_dummy() -> None:
-    """Whoever asked ``threading`` for this thread, as logging does, left an entry that 3.11 keeps for ever."""
-    active: dict[int, Any] = getattr(threading, "_active", {})
-    active.pop(get_ident(), None)

@@ -99,6 +99,10 @@ class TrioHost(Host, trio.abc.Instrument):
     def effective_deadline(self) -> float:
         return trio.current_effective_deadline()
 
+    def cancellation_in_thread(self) -> BaseException:
+        """Only Trio makes such an exception: a run of Trio's in this thread, for a moment."""
+        return trio.run(_be_cancelled)
+
     def census(self) -> list[Task]:
         """By Trio's own tree, in which most tasks have never called bridgeio, without Trio's and our own
         that serve the run."""
@@ -184,6 +188,16 @@ class TrioHost(Host, trio.abc.Instrument):
                 if self.leaving is not None:
                     raise self.leaving
         raise AssertionError("nobody else knows this scope")
+
+
+async def _be_cancelled() -> trio.Cancelled:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as error:
+            return error.with_traceback(None)
+    raise AssertionError("a checkpoint in a cancelled scope is cancelled")
 
 
 def _serves_the_run(native: trio.lowlevel.Task) -> bool:

@@ -61,6 +61,7 @@ class TwistedHost(Host):
         self._batch: Any = None
         self._trigger: Any = None
         self._shutting_down = False
+        self._ending = False
         self._generators: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         self._dropped: deque[AsyncGenerator[Any, Any]] = deque()
         self._winding_down: TwistedTask | None = None
@@ -113,7 +114,14 @@ class TwistedHost(Host):
             await task.checkpoint_if_cancelled()
         return await ask(resolver, host, port or 0, family, kind)
 
-    def start(self, coro: Coroutine[Any, Any, object], name: str, on_end: Ended | None = None) -> TwistedTask:
+    def spawn_visitor(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> TwistedTask:
+        if self._ending:
+            raise RuntimeError("this run on Twisted is ending")
+        return self.start(coro, name, scope=scope)
+
+    def start(
+        self, coro: Coroutine[Any, Any, object], name: str, on_end: Ended | None = None, scope: Scope | None = None
+    ) -> TwistedTask:
         """Starts a task that is nobody's child.
 
         :raises OSError: if the reactor can watch none of the descriptors that are to be had.
@@ -123,7 +131,7 @@ class TwistedHost(Host):
         except BaseException:
             coro.close()
             raise
-        task = TwistedTask(self, coro, name, Scope(), on_end)
+        task = TwistedTask(self, coro, name, Scope() if scope is None else scope, on_end)
         task.coro = coro
         self.roots.add(task)
         task.resume()
@@ -253,7 +261,8 @@ class TwistedHost(Host):
                 self.report(raised, f"what follows the task {task.name}")
 
     def wind_down(self) -> Deferred[None]:
-        """Cancels all tasks; fires when they and their cleanup have ended."""
+        """Cancels all tasks; fires when they and their cleanup have ended. There are no visitors any more then."""
+        self._ending = True
         done: Deferred[None] = Deferred()
         self._at_the_end.append(done)
         if self._winding_down is None:

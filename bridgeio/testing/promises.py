@@ -148,6 +148,7 @@ BUGS = (
     ),
     Bug("starvation", "Leaving a cancelled group without giving way let nobody else run."),
     Bug("swallowed-native-cancel", "A native cancel in the same turn as a scope's own was swallowed."),
+    Bug("thread-races", "A thread's cancel raced with the start or the end of the task that it had called."),
     Bug("inconsistent-stream", "A cancelled read or write left a stream inconsistent, or leaked a connection."),
     Bug(
         "left-elsewhere",

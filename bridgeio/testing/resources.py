@@ -15,6 +15,7 @@ from traceback import format_stack
 import bridgeio
 from bridgeio.registry import current_host
 from bridgeio.testing.proof import PRESENT, Witness, witness_of
+from bridgeio.threadcache import cache
 from bridgeio.unpatched import original
 
 __all__ = ["Holdings", "holdings", "open_descriptors", "unchanged", "until", "wait_until_back"]
@@ -51,7 +52,8 @@ class Holdings:
 def holdings(witness: Witness, *, running: bool) -> Holdings:
     """What this process holds now; tasks only where the witness's loop is running."""
     named = open_descriptors()
-    return Holdings(len(named), threads() - witness.kept_threads(), witness.tasks() if running else 0, frozenset(named))
+    busy = threads() - witness.kept_threads() - cache.idle
+    return Holdings(len(named), busy, witness.tasks() if running else 0, frozenset(named))
 
 
 def open_descriptors() -> list[str]:

@@ -14,7 +14,14 @@ from checkout import modules, package_folder, written_packages
 PUBLIC = {name: file for name, file in modules().items() if not name.rpartition(".")[2].startswith("_")}
 
 # What users import from. Behind these doors `__all__` says what other rooms may take, and helpers need no underscore.
-DOORS = [*written_packages(), "bridgeio.contract", "bridgeio.errors", "bridgeio.lowlevel"]
+DOORS = [
+    *written_packages(),
+    "bridgeio.contract",
+    "bridgeio.errors",
+    "bridgeio.from_thread",
+    "bridgeio.lowlevel",
+    "bridgeio.to_thread",
+]
 
 DEFINITION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 NOT_FOR_IMPORT = ("_", "pytest_")  # pytest finds its hooks by their names

@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import bridgeio
-from bridgeio import lowlevel, running
+from bridgeio import from_thread, lowlevel, running, to_process, to_thread
 from checkout import ROOT
 from fresh import plugin_options, run
 
@@ -34,6 +34,8 @@ NEVER_WAIT = {
     "bridgeio.locks.Condition.__aexit__": "releases, which needs no wait",
     "bridgeio.locks.Lock.__aexit__": "releases, which needs no wait",
     "bridgeio.lowlevel.checkpoint_if_cancelled": "gives way only where it raises after that",
+    "bridgeio.portals.BlockingPortal.__aenter__": "enters a task group, which does not wait",
+    "bridgeio.portals.BlockingPortal.stop": "tells others, which needs no wait",
     "bridgeio.semaphores.CapacityLimiter.__aexit__": "releases, which needs no wait",
     "bridgeio.semaphores.Semaphore.__aexit__": "releases, which needs no wait",
     "bridgeio.writer.Writer.__aenter__": "does nothing",
@@ -54,6 +56,10 @@ SYNCHRONOUS = [
     bridgeio.blocking,
     bridgeio.run,
     bridgeio.run_server,
+    from_thread.BlockingPortalProvider,
+    from_thread.run,
+    from_thread.run_sync,
+    from_thread.start_blocking_portal,
 ]
 
 # What public annotations name, and the core has not imported by then.
@@ -76,7 +82,7 @@ print(f"\\n{[int(ended), listener.swept]!r}")
 
 def doors() -> Iterator[Any]:
     """What users can name, what that returns, and the body of `run_server`."""
-    for module in (bridgeio, lowlevel):
+    for module in (bridgeio, from_thread, lowlevel, to_process, to_thread):
         for name in module.__all__:
             thing = getattr(module, name)
             yield thing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import re
 import select
@@ -117,6 +118,44 @@ async def test_the_session_that_cleans_up() -> None:
                         await reader.readline()
             seen.append("left")
     assert seen == ["goodbye", "left"] * 2
+
+
+@pytest.mark.bridgeio
+async def test_the_checksum_in_a_thread(tmp_path: Path) -> None:
+    """The thread tells how far it is; cancelled by what it calls, it stops in the middle."""
+    file = tmp_path / "data"
+    file.write_bytes(b"x" * (3 << 20))
+    progress: list[int] = []
+
+    async def note(position: int) -> None:
+        progress.append(position)
+
+    async def stop(position: int) -> None:
+        progress.append(position)
+        scope.cancel()
+
+    checksum = listing("offloading").checksum
+    assert await checksum(file, note) == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert progress == [1 << 20, 2 << 20, 3 << 20]
+    with bridgeio.CancelScope() as scope:
+        await checksum(file, stop)
+    assert scope.cancelled_caught
+    assert progress[3:] == [1 << 20]
+
+
+@pytest.mark.bridgeio
+async def test_the_client_behind_a_portal() -> None:
+    """Synchronous code, here in a worker thread, gets its lines back, and its run ends with it."""
+
+    def use(port: int) -> list[bytes]:
+        client = listing("portal").LineClient("localhost", port)
+        try:
+            return [client.ask(b"one\n"), client.ask(b"two\n")]
+        finally:
+            client.close()
+
+    async with bridgeio.serve(echo, "localhost") as server:
+        assert await bridgeio.to_thread.run_sync(use, server.port) == [b"one\n", b"two\n"]
 
 
 @pytest.mark.bridgeio

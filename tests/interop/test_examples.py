@@ -60,6 +60,24 @@ def test_echo_client(backend: str, servers: Any) -> None:
     assert printed.decode().split("\n") == [*words, ""]
 
 
+@pytest.mark.bridgeio
+@pytest.mark.parametrize("workers", ["threads", "processes"])
+def test_fibonacci(backend: str, workers: str) -> None:
+    """Numbers come from the workers; while one computes for ever others are served, and the server still ends."""
+    with (
+        listening(python(EXAMPLES / "fibonacci.py", "--backend", backend, "--in", workers)) as server,
+        connected(server.port) as first,
+        connected(server.port) as second,
+    ):
+        first.sendall(b"20\n")
+        assert receive(first, 5) == b"6765\n"
+        first.sendall(b"100\n")
+        second.sendall(b"ping\n")
+        assert receive(second, 5) == b"pong\n"
+        server.signal(signal.SIGTERM)
+        assert (server.end(), server.rest()) == (0, "")
+
+
 def test_echo_blocking_client(servers: Any) -> None:
     """The same in synchronous code."""
     port = servers(EXAMPLES / "native" / "echo_threads.py", ()).where

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from bridgeio.testing.suite.bad_input import *  # noqa: F403
+from bridgeio.testing.suite.calling_in import *  # noqa: F403
 from bridgeio.testing.suite.cancelling import *  # noqa: F403
 from bridgeio.testing.suite.channel_ends import *  # noqa: F403
 from bridgeio.testing.suite.channels import *  # noqa: F403
@@ -27,7 +28,9 @@ from bridgeio.testing.suite.limiting import *  # noqa: F403
 from bridgeio.testing.suite.locking import *  # noqa: F403
 from bridgeio.testing.suite.multicasting import *  # noqa: F403
 from bridgeio.testing.suite.names import *  # noqa: F403
+from bridgeio.testing.suite.offloading import *  # noqa: F403
 from bridgeio.testing.suite.overseeing import *  # noqa: F403
+from bridgeio.testing.suite.portals import *  # noqa: F403
 from bridgeio.testing.suite.promises_groups import *  # noqa: F403
 from bridgeio.testing.suite.promises_scopes import *  # noqa: F403
 from bridgeio.testing.suite.promises_waits import *  # noqa: F403
@@ -46,11 +49,13 @@ from bridgeio.testing.suite.sweeps_natives import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_queues import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_servers import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_tasks import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_threads import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_tls import *  # noqa: F403
 from bridgeio.testing.suite.synchronising import *  # noqa: F403
 from bridgeio.testing.suite.tasks import *  # noqa: F403
 from bridgeio.testing.suite.ticking import *  # noqa: F403
 from bridgeio.testing.suite.unix_datagrams import *  # noqa: F403
+from bridgeio.testing.suite.worker_processes import *  # noqa: F403
 from bridgeio.testing.suite.writing import *  # noqa: F403
 
 # The fixture too: a test file that takes everything has to find what the chapters lean on.
