@@ -54,6 +54,7 @@ from bridgeio.groups import TASK_STATUS_IGNORED, TaskGroup, TaskStatus, create_t
 from bridgeio.guards import ResourceGuard
 from bridgeio.introspection import get_current_task, get_running_tasks
 from bridgeio.locks import Condition, ConditionStatistics, Lock, LockStatistics
+from bridgeio.processes import Process, open_process, run_process
 from bridgeio.queues import Queue, QueueStatistics
 from bridgeio.reader import Reader
 from bridgeio.registry import available_backends, current_backend, known_backends
@@ -109,6 +110,7 @@ __all__ = [
     "MemoryObjectSendStream",
     "MemoryObjectStreamStatistics",
     "NoBackendError",
+    "Process",
     "Queue",
     "QueueEmpty",
     "QueueFull",
@@ -150,8 +152,10 @@ __all__ = [
     "move_on_after",
     "move_on_at",
     "open_connection",
+    "open_process",
     "open_unix_connection",
     "run",
+    "run_process",
     "run_server",
     "serve",
     "serve_task",
