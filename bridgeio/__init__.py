@@ -57,6 +57,7 @@ from bridgeio.guards import ResourceGuard
 from bridgeio.introspection import get_current_task, get_running_tasks
 from bridgeio.locks import Condition, ConditionStatistics, Lock, LockStatistics
 from bridgeio.names import getaddrinfo, getnameinfo
+from bridgeio.processes import Process, open_process, run_process
 from bridgeio.queues import Queue, QueueStatistics
 from bridgeio.reader import Reader
 from bridgeio.registry import available_backends, current_backend, known_backends
@@ -123,6 +124,7 @@ __all__ = [
     "MemoryObjectSendStream",
     "MemoryObjectStreamStatistics",
     "NoBackendError",
+    "Process",
     "Queue",
     "QueueEmpty",
     "QueueFull",
@@ -173,8 +175,10 @@ __all__ = [
     "move_on_after",
     "move_on_at",
     "open_connection",
+    "open_process",
     "open_unix_connection",
     "run",
+    "run_process",
     "run_server",
     "serve",
     "serve_task",

@@ -29,6 +29,7 @@ from time import monotonic
 from typing import Any, ClassVar, TypeVar
 
 from bridgeio.cancellation import Scope, cancel, why
+from bridgeio.children import OnExit, is_child, start_child
 from bridgeio.crossing import Crossing
 from bridgeio.errors import AdapterError
 from bridgeio.limits import BUDGET
@@ -53,6 +54,7 @@ __all__ = [
     "NativeGroup",
     "NativeScope",
     "Observed",
+    "OnExit",
     "Poller",
     "Probe",
     "Scope",
@@ -63,11 +65,12 @@ __all__ = [
     "cancel",
     "families",
     "get_current",
+    "is_child",
     "never",
     "why",
 ]
 
-CONTRACT = (1, 0)
+CONTRACT = (1, 1)
 
 T = TypeVar("T")
 Main = Callable[[], Coroutine[Any, Any, T]]
@@ -284,13 +287,7 @@ class Host(Crossing, ABC):
         raise AdapterError(f"{self.backend} declares native_scopes and does not tell their deadline")
 
     async def resolve(
-        self,
-        host: str | None,
-        port: int | str | None,
-        family: int,
-        flags: int,
-        kind: int = SOCK_STREAM,
-        proto: int = 0,
+        self, host: str | None, port: int | str | None, family: int, flags: int, kind: int = SOCK_STREAM, proto: int = 0
     ) -> list[AddressInfo]:
         """Asks the name service for addresses, without holding up others. The name is in ASCII.
 
@@ -312,6 +309,17 @@ class Host(Crossing, ABC):
         task = CURRENT.get()
         assert task is not None, "asked by the task that waits"
         return await look_up_in_thread(task, self.call_soon_threadsafe, question)
+
+    async def start_process(self, arguments: Mapping[str, Any], on_exit: OnExit) -> int:
+        """Starts a process as `subprocess.Popen` does with these arguments, and returns its number.
+
+        ``on_exit`` is called once, in the host's thread, as soon as it has ended: with its exit code, or with
+        ``None`` if somebody else has taken that. The process is no zombie then. May wait, but must not be
+        cancelled once the process may have started: nobody would know of it. Since contract 1.1.
+
+        :raises OSError: as ``Popen``.
+        """
+        return start_child(self, arguments, on_exit)
 
     def blocking_section(self) -> AbstractContextManager[None]:
         """A block in which the calling task makes calls that block, and none of bridgeio's."""

@@ -15,6 +15,7 @@ __all__ = [
     "LIMIT",
     "LINGER",
     "RECEIVE_MAX",
+    "TERMINATION_GRACE",
     "UNRESPONSIVE_AFTER",
     "WRITE_LIMIT",
 ]
@@ -36,4 +37,5 @@ LINGER = 10.0  # seconds that close() may go on flushing
 GRACE = 10.0  # seconds that a draining server waits for its handlers
 UNRESPONSIVE_AFTER = 4.0  # seconds after the cancel when a drain gives a handler up
 HAPPY_EYEBALLS_DELAY = 0.25  # seconds between two connection attempts, RFC 8305 section 5
+TERMINATION_GRACE = 5.0  # seconds that a program gets between SIGTERM and SIGKILL
 HANDSHAKE_TIMEOUT = 30.0  # seconds for a TLS handshake, on both sides

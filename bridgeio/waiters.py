@@ -78,6 +78,10 @@ class Line(Generic[T]):
         """What they wait for, in words, for those who look at a task that hangs."""
         return self._what if self.holder is None else f"{self._what} held by {self.holder.name}"
 
+    def name(self, what: str) -> None:
+        """For a line that was there before what it is for."""
+        self._what = what
+
     def add(self, task: Task, item: T, kind: type[Waiter[T]] = Waiter) -> Waiter[T]:
         """A new waiter, who is the last. He is to `Waiter.wait` at once.
 

@@ -16,6 +16,7 @@ watch                 ``loop.io``, which keeps nobody waiting; while a task of o
                       deadline stands, the hub is kept by the ``loop.async_``
 cancelled_class       `GreenletExit`; ours is a subclass of it
 resolve, reverse      the hub's resolver
+start_process         `gevent.subprocess`, in a greenlet of its own; libev's child watcher
 run                   drives the function in the calling greenlet. A hub that was there
                       stays as it was; one made for the run is destroyed after it.
 ====================  ==============================================================
@@ -34,12 +35,14 @@ The first Ctrl-C during a run in the main greenlet is raised in its function, wh
 second is Python's own, and is raised anywhere.
 
 Not promised: a gevent call that swallows its cancellation holds its scope up (a second ``cancel()``
-tells it again). A wait for the name service that was cancelled leaves its thread to end by itself.
-sniffio's name is set in tasks that start after sniffio was imported. A task that switches to raw
-greenlets by hand is not followed there. After a fork the child's sockets are dead, as everywhere, and
-the tasks that waited for them wait on. A host that serves `bridgeio.blocking` outside any run lives as
-long as its hub, and what still flushes when the program ends is lost. On gevent's libuv loop
-``gevent.wait()`` does not return once a socket of ours was open: the watch of the poller counts there.
+tells it again). A wait for the name service that was cancelled leaves its thread to end by itself. The
+exit code of a program that a hub in another thread has started may be lost to the main thread's hub;
+after patching none can be started there. sniffio's name is set in tasks that start after sniffio was
+imported. A task that switches to raw greenlets by hand is not followed there. After a fork the child's
+sockets are dead, as everywhere, and the tasks that waited for them wait on. A host that serves
+`bridgeio.blocking` outside any run lives as long as its hub, and what still flushes when the program
+ends is lost. On gevent's libuv loop ``gevent.wait()`` does not return once a socket of ours was open:
+the watch of the poller counts there.
 """
 
 from __future__ import annotations

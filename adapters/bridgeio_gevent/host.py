@@ -7,7 +7,7 @@ import socket
 import sys
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -16,8 +16,9 @@ from gevent._hub_local import get_hub_if_exists
 from gevent.exceptions import HubDestroyed
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from bridgeio.contract import AddressInfo, Handle, Host, Scope, cancel, never
+from bridgeio.contract import AddressInfo, Handle, Host, OnExit, Scope, cancel, never
 from bridgeio.unpatched import get_ident, original
+from bridgeio_gevent.children import Ending, started
 from bridgeio_gevent.task import GeventTask, carried_by, new_strand
 
 __all__ = ["GeventHost", "host_of"]
@@ -44,6 +45,7 @@ class GeventHost(Host):
     :ivar prodded: whether a turn is under way, or certain to come.
     :ivar shared: used outside the run that made it, so it outlives that run.
     :ivar runs: how many `Backend.run` are on it.
+    :ivar endings: of the processes that run.
     """
 
     backend = "gevent"
@@ -61,6 +63,7 @@ class GeventHost(Host):
         self.shared = False
         self.runs = 0
         self.closed = False
+        self.endings: set[Ending] = set()
         self._native: deque[GeventTask] = deque()
         self._calls: deque[Callable[[], None]] = deque()
         self._joiner: GeventTask | None = None
@@ -69,7 +72,7 @@ class GeventHost(Host):
         self._hooks_before: Any = None  # set while ours are in force
         # Ahead of others' callbacks, so that no gevent.Timeout comes between a wake-up and its turn.
         self._async = hub.loop.async_(ref=False, priority=hub.loop.MAXPRI)
-        self._async.start(self._turn, self._make_calls)
+        self._async.start(self.turn, self._make_calls)
         super().__init__()
         _hosts.add(self)
 
@@ -79,7 +82,7 @@ class GeventHost(Host):
     def call_at(self, when: float, callback: Callable[[], None]) -> Handle:
         loop = self.hub.loop
         timer = loop.timer(max(loop.approx_timer_resolution, when - _clock()), ref=False)
-        timer.start(self._turn, callback, update=True)  # the loop's own idea of now is as old as its iteration
+        timer.start(self.turn, callback, update=True)  # the loop's own idea of now is as old as its iteration
         return _Watch([timer])
 
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
@@ -102,7 +105,7 @@ class GeventHost(Host):
         for events, callback in ((_READ, on_readable), (_WRITE, on_writable)):
             if callback is not None:
                 watchers.append(loop.io(fd, events, ref=False))
-                watchers[-1].start(self._turn, callback)
+                watchers[-1].start(self.turn, callback)
         return _Watch(watchers)
 
     def spawn(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> GeventTask:
@@ -171,9 +174,24 @@ class GeventHost(Host):
             hub.destroy(destroy_loop=True)
             hub.throw(GreenletExit)
 
+    async def start_process(self, arguments: Mapping[str, Any], on_exit: OnExit) -> int:
+        """Through `gevent.subprocess`: libev takes the status of every child of this process.
+
+        It does so in the main thread; in the hub of another one a child is started and watched as everywhere
+        else, and its code is lost if the main thread's hub has children, too.
+        """
+        if not self.hub.loop.default:
+            return await super().start_process(arguments, on_exit)
+        task = self.adopt(getcurrent())
+        popen = await started(task, arguments)
+        Ending(self, popen, on_exit)
+        return int(popen.pid)
+
     def close(self) -> None:
         super().close()
         self.closed = True
+        for ending in list(self.endings):
+            ending.close()
         with suppress(ValueError):  # the loop is destroyed
             self._async.close()
         if getattr(self.hub, _ATTRIBUTE, None) is self:
@@ -260,7 +278,8 @@ class GeventHost(Host):
 
     # Turns. All of this runs in the hub, where nothing may escape: libev would stop the watcher.
 
-    def _turn(self, callback: Callable[[], object]) -> None:
+    def turn(self, callback: Callable[[], object]) -> None:
+        """Calls back, and lets those go on whom that has woken."""
         self.prodded = True
         try:
             callback()

@@ -12,10 +12,12 @@ from bridgeio.testing.suite.datagram_faults import *  # noqa: F403
 from bridgeio.testing.suite.datagrams import *  # noqa: F403
 from bridgeio.testing.suite.draining import *  # noqa: F403
 from bridgeio.testing.suite.fairness import *  # noqa: F403
+from bridgeio.testing.suite.processes import *  # noqa: F403
 from bridgeio.testing.suite.serving import *  # noqa: F403
 from bridgeio.testing.suite.streams import *  # noqa: F403
 from bridgeio.testing.suite.sweeps import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_datagrams import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_processes import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_servers import *  # noqa: F403
 from bridgeio.testing.suite.unix_datagrams import *  # noqa: F403
 from bridgeio.testing.suite.writing import *  # noqa: F403

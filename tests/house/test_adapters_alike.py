@@ -23,6 +23,7 @@ PECULIAR = {
     "adopted.py": "a framework that drives an application's own tasks by itself, also in bridgeio's waits",
     "attendant.py": "no loop: deadlines and bytes left over that no task waits for need a thread",
     "baton.py": "no loop: something else has to make code between two waits atomic",
+    "children.py": "a framework that takes the exit codes of all children, and has to be asked for ours",
     "generators.py": "a framework that closes asynchronous generators when our timers and sockets have ended",
     "interrupts.py": "no loop that could deliver Ctrl-C between two steps",
     "parking.py": "no loop: each task waits by itself",

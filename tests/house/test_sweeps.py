@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import ssl
+import subprocess
 import sys
 from collections.abc import Iterator
 from types import FunctionType
@@ -36,6 +37,7 @@ NEVER_WAIT = {
     "bridgeio.lowlevel.checkpoint_if_cancelled": "gives way only where it raises after that",
     "bridgeio.portals.BlockingPortal.__aenter__": "enters a task group, which does not wait",
     "bridgeio.portals.BlockingPortal.stop": "tells others, which needs no wait",
+    "bridgeio.processes.Process.__aenter__": "does nothing",
     "bridgeio.semaphores.CapacityLimiter.__aexit__": "releases, which needs no wait",
     "bridgeio.semaphores.Semaphore.__aexit__": "releases, which needs no wait",
     "bridgeio.writer.Writer.__aenter__": "does nothing",
@@ -63,7 +65,12 @@ SYNCHRONOUS = [
 ]
 
 # What public annotations name, and the core has not imported by then.
-IMPORTED_WHEN_ASKED = {"ssl": ssl, "SSLContext": ssl.SSLContext, "SSLSession": ssl.SSLSession}
+IMPORTED_WHEN_ASKED = {
+    "CompletedProcess": subprocess.CompletedProcess,
+    "SSLContext": ssl.SSLContext,
+    "SSLSession": ssl.SSLSession,
+    "ssl": ssl,
+}
 
 PROBE = """
 import sys
