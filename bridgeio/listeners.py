@@ -9,8 +9,8 @@ from typing import Any
 
 from bridgeio.contract import AddressInfo, Host, Task
 from bridgeio.errors import describe, show_address
-from bridgeio.paths import SocketFile, remove_stale
 from bridgeio.poller import READ
+from bridgeio.socketfiles import SocketFile, remove_stale
 from bridgeio.sockets import new_socket
 
 __all__ = ["BACKLOG", "QUEUED", "Listener", "bind_all", "bind_unix", "take_over"]

@@ -14,8 +14,8 @@ from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Task
 from bridgeio.datagrams import DatagramSocket, DatagramSource
 from bridgeio.errors import describe
-from bridgeio.paths import SocketFile, is_abstract, remove_stale
 from bridgeio.scopes import sleep
+from bridgeio.socketfiles import SocketFile, is_abstract, remove_stale
 from bridgeio.sockets import new_socket
 
 __all__ = [
