@@ -16,6 +16,7 @@ import bridgeio
 from bridgeio import to_thread
 from bridgeio.registry import surrounding_backend
 from bridgeio.testing.foreign import Door
+from bridgeio.testing.natives import Native
 from bridgeio.testing.programs import run_program
 from bridgeio.testing.resources import unchanged, until
 from bridgeio.threadcache import cache
@@ -218,6 +219,32 @@ async def test_the_error_of_a_thread_that_was_waited_for() -> None:
         group.start_soon(cancel)
         with bridgeio.CancelScope() as scope, pytest.raises(KeyError):
             await to_thread.run_sync(fail)
+
+
+@pytest.mark.bridgeio_needs("native_cancel")
+async def test_a_native_cancel_waits_for_the_thread(native: Native) -> None:
+    """Cancelled in the framework's own way, the task waits for its thread, too, and is cancelled then."""
+    door = Door()
+    ready = bridgeio.Event()
+    log: list[str] = []
+
+    async def work() -> None:
+        await to_thread.run_sync(door.wait)
+        log.append(f"passed {door.passed}")
+        await bridgeio.sleep_forever()
+
+    async def open_later() -> None:
+        await until(lambda: door.came)
+        ready.set()
+        for _ in range(5):
+            await bridgeio.sleep(0.001)
+        assert log == []
+        door.open()
+
+    async with bridgeio.create_task_group() as group:
+        group.start_soon(open_later)
+        await native.cancelled_from_outside(work, ready)
+    assert log == ["passed 1"]
 
 
 async def test_an_abandoned_thread() -> None:
