@@ -56,6 +56,7 @@ from bridgeio.introspection import get_current_task, get_running_tasks
 from bridgeio.locks import Condition, ConditionStatistics, Lock, LockStatistics
 from bridgeio.queues import Queue, QueueStatistics
 from bridgeio.reader import Reader
+from bridgeio.receivers import open_signal_receiver
 from bridgeio.registry import available_backends, current_backend, known_backends
 from bridgeio.running import run, run_server
 from bridgeio.scopes import (
@@ -150,6 +151,7 @@ __all__ = [
     "move_on_after",
     "move_on_at",
     "open_connection",
+    "open_signal_receiver",
     "open_unix_connection",
     "run",
     "run_server",

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from math import inf
+from signal import SIGINT, SIGTERM, Signals
 from typing import assert_type
 
 import bridgeio
@@ -168,3 +169,10 @@ def synchronous() -> None:
         assert_type(reader, Reader)
     for line in bridgeio.blocking(lines)(1):
         assert_type(line, bytes)
+
+
+async def signals() -> None:
+    with bridgeio.open_signal_receiver(SIGINT, SIGTERM) as received:
+        async for number in received:
+            assert_type(number, Signals)
+    bridgeio.open_signal_receiver("SIGINT")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
