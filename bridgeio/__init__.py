@@ -50,10 +50,12 @@ from bridgeio.errors import (
 )
 from bridgeio.events import Event, EventStatistics
 from bridgeio.facade import blocking
+from bridgeio.files import AsyncFile, open_file, wrap_file
 from bridgeio.groups import TASK_STATUS_IGNORED, TaskGroup, TaskStatus, create_task_group
 from bridgeio.guards import ResourceGuard
 from bridgeio.introspection import get_current_task, get_running_tasks
 from bridgeio.locks import Condition, ConditionStatistics, Lock, LockStatistics
+from bridgeio.paths import Path
 from bridgeio.queues import Queue, QueueStatistics
 from bridgeio.reader import Reader
 from bridgeio.receivers import open_signal_receiver
@@ -75,6 +77,16 @@ from bridgeio.scopes import (
 from bridgeio.semaphores import CapacityLimiter, CapacityLimiterStatistics, Semaphore, SemaphoreStatistics
 from bridgeio.server import DrainReport, Server, current_server, serve, serve_task, serve_unix
 from bridgeio.tasks import TaskInfo
+from bridgeio.tempfiles import (
+    NamedTemporaryFile,
+    SpooledTemporaryFile,
+    TemporaryDirectory,
+    TemporaryFile,
+    gettempdir,
+    gettempdirb,
+    mkdtemp,
+    mkstemp,
+)
 from bridgeio.ticks import every
 from bridgeio.writer import Writer
 
@@ -83,6 +95,7 @@ __version__ = "0.1.0"
 __all__ = [
     "TASK_STATUS_IGNORED",
     "AdapterError",
+    "AsyncFile",
     "BackendBusyError",
     "BackendNotFoundError",
     "BackendNotInstalledError",
@@ -109,7 +122,9 @@ __all__ = [
     "MemoryObjectReceiveStream",
     "MemoryObjectSendStream",
     "MemoryObjectStreamStatistics",
+    "NamedTemporaryFile",
     "NoBackendError",
+    "Path",
     "Queue",
     "QueueEmpty",
     "QueueFull",
@@ -121,10 +136,13 @@ __all__ = [
     "SemaphoreStatistics",
     "Server",
     "SharedBetweenRunsError",
+    "SpooledTemporaryFile",
     "StreamClosedError",
     "TaskGroup",
     "TaskInfo",
     "TaskStatus",
+    "TemporaryDirectory",
+    "TemporaryFile",
     "TruncatedStreamError",
     "WouldBlock",
     "WriteBufferFullError",
@@ -146,11 +164,16 @@ __all__ = [
     "get_cancelled_exc_class",
     "get_current_task",
     "get_running_tasks",
+    "gettempdir",
+    "gettempdirb",
     "known_backends",
     "lowlevel",
+    "mkdtemp",
+    "mkstemp",
     "move_on_after",
     "move_on_at",
     "open_connection",
+    "open_file",
     "open_signal_receiver",
     "open_unix_connection",
     "run",
@@ -162,4 +185,5 @@ __all__ = [
     "sleep_forever",
     "sleep_until",
     "to_thread",
+    "wrap_file",
 ]

@@ -26,6 +26,7 @@ NEVER_WAIT = {
     "bridgeio.channels._End.__aenter__": "does nothing",
     "bridgeio.channels._End.__aexit__": "closes, which needs no wait",
     "bridgeio.channels._End.aclose": "closes, which needs no wait",
+    "bridgeio.files.AsyncFile.__aenter__": "does nothing",
     "bridgeio.groups.TaskGroup.__aenter__": "opens a scope; on Trio a nursery, which does not wait either",
     "bridgeio.locks.Condition.__aexit__": "releases, which needs no wait",
     "bridgeio.locks.Lock.__aexit__": "releases, which needs no wait",

@@ -14,6 +14,7 @@ from bridgeio.testing.suite.contexts import *  # noqa: F403
 from bridgeio.testing.suite.draining import *  # noqa: F403
 from bridgeio.testing.suite.dumping import *  # noqa: F403
 from bridgeio.testing.suite.fairness import *  # noqa: F403
+from bridgeio.testing.suite.filing import *  # noqa: F403
 from bridgeio.testing.suite.forking import *  # noqa: F403
 from bridgeio.testing.suite.generators import *  # noqa: F403
 from bridgeio.testing.suite.introspection import *  # noqa: F403
@@ -23,6 +24,7 @@ from bridgeio.testing.suite.limiting import *  # noqa: F403
 from bridgeio.testing.suite.locking import *  # noqa: F403
 from bridgeio.testing.suite.offloading import *  # noqa: F403
 from bridgeio.testing.suite.overseeing import *  # noqa: F403
+from bridgeio.testing.suite.paths import *  # noqa: F403
 from bridgeio.testing.suite.promises_groups import *  # noqa: F403
 from bridgeio.testing.suite.promises_scopes import *  # noqa: F403
 from bridgeio.testing.suite.promises_waits import *  # noqa: F403
@@ -36,6 +38,7 @@ from bridgeio.testing.suite.strangers import *  # noqa: F403
 from bridgeio.testing.suite.streams import *  # noqa: F403
 from bridgeio.testing.suite.stress import *  # noqa: F403
 from bridgeio.testing.suite.sweeps import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_files import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_locks import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_natives import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_queues import *  # noqa: F403

@@ -1,4 +1,4 @@
-"""The counter and the counter that a signal ends, on every backend."""
+"""What the documentation shows of ticks, signals and files, on every backend."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any
 
@@ -54,6 +55,26 @@ async def test_the_page_on_signals() -> None:
             await _listing("signals").watch_signals(lambda: reloaded.append(1), scope)
     assert scope.cancelled_caught
     assert len(reloaded) == 2
+
+
+async def test_the_page_on_files(tmp_path: Path) -> None:
+    """Its server answers with notes, and only with those in the folder; a note that is written is there at once."""
+    listing = _listing("files")
+    folder = bridgeio.Path(tmp_path, "notes")
+    await folder.mkdir()
+    await (folder / ".." / "secret").write_text("secret")
+    await listing.write_note(folder, "hello", "Hello!\n")
+
+    async def handle(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        await listing.serve_notes(reader, writer, folder)
+
+    async with bridgeio.serve(handle, "127.0.0.1") as server:
+        reader, writer = await bridgeio.open_connection("127.0.0.1", server.port)
+        async with writer:
+            writer.write(b"hello\nmissing\n../secret\n")
+            writer.write_eof()
+            assert await reader.read() == b"Hello!\nno such note\nno such note\n"
+    assert [path.name async for path in folder.iterdir()] == ["hello"]
 
 
 async def _send(reloaded: list[int]) -> None:
