@@ -7,6 +7,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ import bridgeio
 from bridgeio import AsyncFile, open_file, wrap_file
 from bridgeio.contract import Host
 from bridgeio.registry import current_host
+from bridgeio.testing.meetings import turns
 from bridgeio.testing.natives import Native
 from bridgeio.testing.resources import until
 from bridgeio.unpatched import original
@@ -90,7 +92,20 @@ async def test_others_go_on_while_a_file_waits(tmp_path: Path) -> None:
     assert read == [b"from the other end"]
 
 
-async def test_operations_on_one_file_take_turns(tmp_path: Path) -> None:
+async def test_operations_on_one_file_take_turns() -> None:
+    """No two are under way at once, whatever they are."""
+    file: Any = _Recording(current_host())
+    shared = wrap_file(file)
+    async with bridgeio.create_task_group() as group:
+        for number in range(6):
+            group.start_soon(shared.write, str(number))
+        await until(lambda: file.made)
+        group.start_soon(shared.aclose)
+    assert sorted(file.made) == ["close", *(f"write {number}" for number in range(6))]
+    assert file.most == 1
+
+
+async def test_lines_of_several_tasks(tmp_path: Path) -> None:
     """Tasks that write to one text file at once lose and mix nothing, and those that read get each line once."""
     name = tmp_path / "shared"
     lines = [f"{number} {'x' * 50}\n" for number in range(200)]
@@ -180,28 +195,69 @@ async def test_an_error_in_a_block_comes_out(tmp_path: Path) -> None:
 @pytest.mark.bridgeio_needs("native_cancel")
 async def test_a_native_cancel_while_a_file_is_closed(native: Native, tmp_path: Path) -> None:
     """The file is closed all the same, and the cancel goes on as what it is."""
-    ready = bridgeio.Event()
-    slow = _Slow(current_host(), ready)
-    await native.cancelled_from_outside(wrap_file(slow).aclose, ready)  # type: ignore[arg-type]
-    assert slow.closed
+    slow: Any = _Recording(current_host())
+    file = wrap_file(slow)
+    asked, closing = bridgeio.Event(), bridgeio.Event()
+
+    async def close() -> None:
+        asked.set()
+        await file.aclose()
+
+    async def let_go() -> None:
+        await asked.wait()
+        await turns(50)
+        slow.held = False
+
+    slow.held = True
+    async with bridgeio.create_task_group() as group:
+        group.start_soon(file.write, "")
+        await until(lambda: slow.made)
+        group.start_soon(let_go)
+        await native.cancelled_from_outside(close, asked)  # which finds it waiting for its turn
+    assert slow.made == ["write ", "close"]
+    slow.at_begin = closing.set
+    await native.cancelled_from_outside(file.aclose, closing)  # which finds it closing
+    assert slow.made == ["write ", "close", "close"]
 
 
-class _Slow:
-    """A file that takes some turns of the run's to close."""
+class _Recording:
+    """A file whose operations take some turns of the run's.
 
-    def __init__(self, host: Host, closing: bridgeio.Event) -> None:
-        self.closed = False
+    :ivar most: how many were under way at once.
+    :ivar at_begin: called in the run when one begins.
+    :ivar held: none comes to its end.
+    """
+
+    at_begin: Callable[[], None] | None = None
+    held = False
+
+    def __init__(self, host: Host) -> None:
+        self.made: list[str] = []
+        self.most = 0
+        self._under_way = 0
         self._host = host
-        self._closing = closing
+
+    def write(self, text: str) -> int:
+        self._make(f"write {text}")
+        return len(text)
 
     def close(self) -> None:
-        self._host.call_soon_threadsafe(self._closing.set)
-        for _ in range(20):
+        self._make("close")
+
+    def _make(self, operation: str) -> None:
+        self._under_way += 1
+        self.made.append(operation)
+        if self.at_begin is not None:
+            self._host.call_soon_threadsafe(self.at_begin)
+        rest = 20
+        while rest or self.held:
+            rest = max(0, rest - 1)
             turn = original("_thread", "allocate_lock")()
             turn.acquire()
             self._host.call_soon_threadsafe(turn.release)
             turn.acquire()
-        self.closed = True
+            self.most = max(self.most, self._under_way)
+        self._under_way -= 1
 
 
 async def test_a_file_of_another_kind(tmp_path: Path) -> None:
@@ -276,6 +332,15 @@ async def test_temporary_files(tmp_path: Path) -> None:
     async with bridgeio.NamedTemporaryFile(dir=folder, delete=False) as kept:
         pass
     assert [str(name) for name in tmp_path.iterdir()] == [kept.name]
+    await bridgeio.Path(kept.name).unlink()
+    if sys.version_info >= (3, 12):
+        async with bridgeio.NamedTemporaryFile(dir=folder, delete_on_close=False) as later:
+            await later.aclose()
+            assert Path(later.name).exists()
+    else:
+        with pytest.raises(TypeError):
+            await bridgeio.NamedTemporaryFile(dir=folder, delete_on_close=False).__aenter__()
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_spooled_temporary_file() -> None:
