@@ -191,7 +191,10 @@ class DescriptorSource:
 
     # What a kind of descriptor brings
 
-    can_end_write = True
+    @property
+    def can_end_write(self) -> bool:
+        """Whether ``end_write`` leaves the other direction alone."""
+        return True
 
     def gather(self, chunks: Sequence[Bytes]) -> int:
         """``send`` for several pieces at once."""
