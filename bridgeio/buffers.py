@@ -8,9 +8,10 @@ Rule 2: a search that failed is not repeated over the same bytes.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Bytes", "Receive", "ReceiveBuffer", "Send", "SendBuffer"]
+__all__ = ["Bytes", "Receive", "ReceiveBuffer", "SealedBuffer", "Send", "SendBuffer", "flat"]
 
 Bytes = bytes | bytearray | memoryview
 
@@ -101,9 +102,17 @@ class SendBuffer:
 
     def append(self, data: Bytes) -> None:
         """Keeps a copy, because the caller may change what it passed."""
-        chunk = bytes(data)
+        self.keep(bytes(data))
+
+    def keep(self, chunk: bytes) -> None:
         self._chunks.append(chunk)
         self.size += len(chunk)
+
+    def move_to(self, other: SendBuffer) -> None:
+        """All that is left goes to the end of another's."""
+        for chunk in self.first(len(self._chunks)):
+            other.keep(bytes(chunk))
+        self.clear()
 
     def first(self, most: int = 64) -> list[memoryview]:
         """The next chunks, for one gathered send."""
@@ -124,3 +133,34 @@ class SendBuffer:
         self._chunks.clear()
         self._sent = 0
         self.size = 0
+
+
+class SealedBuffer(SendBuffer):
+    """One whose bytes are encrypted as they come in. What another has left goes out first, as it is."""
+
+    __slots__ = ("_seal",)
+
+    def __init__(self, seal: Callable[[Bytes], bytes], before: SendBuffer) -> None:
+        super().__init__()
+        self._seal = seal
+        before.move_to(self)
+
+    def append(self, data: Bytes) -> None:
+        self.keep(self._seal(data))
+
+
+def flat(data: Bytes) -> memoryview:
+    """Whatever is made of bytes, as bytes in a row.
+
+    :raises TypeError: for anything else.
+    """
+    try:
+        return memoryview(data).cast("B")
+    except TypeError as error:
+        raise TypeError(f"{_WANTED.get(type(data).__name__, 'a stream carries bytes')}: {error}") from None
+
+
+_WANTED = {
+    "str": "a stream carries bytes, so encode() the text",
+    "coroutine": "a coroutine was to be written, and not what awaiting it gives",
+}

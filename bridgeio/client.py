@@ -7,12 +7,12 @@ import os
 import socket
 from itertools import zip_longest
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bridgeio.checkpoints import begin
 from bridgeio.contract import AddressInfo, Task
 from bridgeio.errors import ConnectError, describe, show_address
-from bridgeio.limits import HAPPY_EYEBALLS_DELAY, LIMIT
+from bridgeio.limits import HANDSHAKE_TIMEOUT, HAPPY_EYEBALLS_DELAY, LIMIT
 from bridgeio.poller import WRITE
 from bridgeio.reader import Reader
 from bridgeio.resolver import Resolver, resolve
@@ -20,6 +20,9 @@ from bridgeio.scopes import sleep
 from bridgeio.sockets import SocketSource, connect_error, new_socket
 from bridgeio.streams import stream_over, tune
 from bridgeio.writer import Writer
+
+if TYPE_CHECKING:
+    from ssl import SSLContext, SSLSession
 
 __all__ = ["open_connection", "open_unix_connection"]
 
@@ -30,6 +33,11 @@ async def open_connection(
     host: str,
     port: int,
     *,
+    ssl: SSLContext | bool | None = None,
+    server_hostname: str | None = None,
+    session: SSLSession | None = None,
+    handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    standard_compatible: bool = True,
     limit: int = LIMIT,
     local_addr: tuple[str, int] | None = None,
     happy_eyeballs_delay: float = HAPPY_EYEBALLS_DELAY,
@@ -42,6 +50,9 @@ async def open_connection(
     cancel leaves nothing open.
 
     :param host: a name or an address; an address is not sent to the name service.
+    :param ssl: the `ssl.SSLContext` to speak TLS by; ``True`` for what `ssl.create_default_context` makes.
+    :param server_hostname: the name in the server's certificate, if it is not ``host``.
+    :param session: see `Writer.start_tls`, also for ``handshake_timeout`` and ``standard_compatible``.
     :param limit: bytes that ``readuntil`` may buffer.
     :param local_addr: host and port to connect from; addresses of other families are not tried then.
     :param happy_eyeballs_delay: seconds (RFC 8305 recommends 0.25).
@@ -50,7 +61,9 @@ async def open_connection(
     :raises socket.gaierror: if the name does not resolve.
     :raises ValueError: for a port above 65535 or below 0.
     :raises ConnectError: if no address answers, with each one's error in ``.errors``.
+    :raises ssl.SSLError: if the server that has answered cannot be trusted, or does not speak TLS.
     """
+    _check_tls(ssl, server_hostname)
     task = await begin()
     addresses = interleave(await resolve(host, port, resolver=resolver))
     local = [] if local_addr is None else await resolve(*local_addr, resolver=resolver)
@@ -58,19 +71,52 @@ async def open_connection(
     source = await race.run()
     if source is None:
         raise _nobody_answered(f"{host}:{port}", race.errors)
-    return stream_over(source, limit)
+    reader, writer = stream_over(source, limit)
+    if ssl:
+        await writer.start_tls(
+            _context(ssl),
+            server_hostname=host if server_hostname is None else server_hostname,
+            session=session,
+            handshake_timeout=handshake_timeout,
+            standard_compatible=standard_compatible,
+        )
+    return reader, writer
 
 
-async def open_unix_connection(path: str | bytes | os.PathLike[Any], *, limit: int = LIMIT) -> tuple[Reader, Writer]:
+async def open_unix_connection(
+    path: str | bytes | os.PathLike[Any],
+    *,
+    ssl: SSLContext | bool | None = None,
+    server_hostname: str | None = None,
+    session: SSLSession | None = None,
+    handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    standard_compatible: bool = True,
+    limit: int = LIMIT,
+) -> tuple[Reader, Writer]:
     """A connection to a UNIX stream socket.
 
     Waits while the server's queue is full, as a TCP connect does. A cancel leaves nothing open.
 
+    :param ssl: as for `open_connection`; whose certificate it must be, ``server_hostname`` says.
     :param limit: bytes that ``readuntil`` may buffer.
     :raises OSError: `FileNotFoundError`, `ConnectionRefusedError` and others, as ``connect`` does.
     """
+    _check_tls(ssl, server_hostname)
     task = await begin()
     address = os.fspath(path)
+    reader, writer = stream_over(await _connected_unix(task, address), limit)
+    if ssl:
+        await writer.start_tls(
+            _context(ssl),
+            server_hostname=server_hostname,
+            session=session,
+            handshake_timeout=handshake_timeout,
+            standard_compatible=standard_compatible,
+        )
+    return reader, writer
+
+
+async def _connected_unix(task: Task, address: str | bytes) -> SocketSource:
     sock = new_socket(socket.AF_UNIX)
     try:
         pause = 0.001
@@ -80,10 +126,22 @@ async def open_unix_connection(path: str | bytes | os.PathLike[Any], *, limit: i
         if code:
             error = OSError(code, os.strerror(code))
             raise describe(error, "connect to", address) from error
-        return stream_over(SocketSource(task.host, sock, address), limit)
+        return SocketSource(task.host, sock, address)
     except BaseException:
         sock.close()
         raise
+
+
+def _check_tls(ssl: SSLContext | bool | None, server_hostname: str | None) -> None:
+    """:raises ValueError: for a name without TLS, which would verify nothing."""
+    if server_hostname is not None and not ssl:
+        raise ValueError("server_hostname= is verified by TLS only: give ssl=, too")
+
+
+def _context(given: SSLContext | bool) -> SSLContext:
+    from bridgeio.tls import default_context
+
+    return default_context() if given is True else cast("SSLContext", given)
 
 
 def _connect(sock: socket.socket, address: Any) -> int:

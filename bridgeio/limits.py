@@ -8,6 +8,7 @@ __all__ = [
     "CHUNK_MIN",
     "EVENTS_PER_DISPATCH",
     "GRACE",
+    "HANDSHAKE_TIMEOUT",
     "HAPPY_EYEBALLS_DELAY",
     "HIGH_WATER",
     "LIMIT",
@@ -32,3 +33,4 @@ LINGER = 10.0  # seconds that close() may go on flushing
 GRACE = 10.0  # seconds that a draining server waits for its handlers
 UNRESPONSIVE_AFTER = 4.0  # seconds after the cancel when a drain gives a handler up
 HAPPY_EYEBALLS_DELAY = 0.25  # seconds between two connection attempts, RFC 8305 section 5
+HANDSHAKE_TIMEOUT = 30.0  # seconds for a TLS handshake, on both sides

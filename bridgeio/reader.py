@@ -6,36 +6,19 @@ and the task's next step wakes nobody: the task has to see it before it parks on
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Any, Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from bridgeio.buffers import Receive, ReceiveBuffer
+from bridgeio.buffers import ReceiveBuffer
 from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Task, get_current
+from bridgeio.ends import ByteSource
 from bridgeio.errors import BusyError, IncompleteReadError, LimitOverrunError, StreamClosedError, describe, show_address
 from bridgeio.limits import CHUNK_MAX, CHUNK_MIN, LIMIT, RECEIVE_MAX
 from bridgeio.registry import current_task
 from bridgeio.unpatched import get_ident
 
-__all__ = ["ByteSource", "Reader"]
-
-
-class ByteSource(Protocol):
-    """Where a `Reader` gets its bytes: a non-blocking socket, or something that behaves like one.
-
-    :ivar recv: up to so many bytes, ``b""`` at the end again and again; raises `BlockingIOError` if
-        there is nothing now, and any other `OSError` if there never will be.
-    :ivar readable: whether ``recv`` may be tried; whoever gets `BlockingIOError` clears it.
-    :ivar exhaust: whether a short ``recv`` means nothing, so that it is to be tried until it raises.
-    """
-
-    recv: Receive
-    readable: bool
-    exhaust: bool
-    peer: object
-
-    def wait_readable(self, task: Task) -> Awaitable[Any]: ...
-    def nothing_now(self) -> None: ...
+__all__ = ["Reader"]
 
 
 class Reader:
@@ -232,6 +215,32 @@ class Reader:
         buffer.discard(found + len(separator))
         await spend(task)
         return skipped + found + len(separator)
+
+    @contextmanager
+    def handing_over(self) -> Iterator[None]:
+        """While the stream's layers change, this reader takes nothing from them; for `Writer.start_tls`.
+
+        :raises BusyError: if a task is reading.
+        """
+        if self._reading:
+            raise self._busy()
+        self._reading = True
+        try:
+            yield
+        finally:
+            self._reading = False
+
+    def take_buffered(self) -> bytes:
+        """What has come and was not asked for."""
+        return self._buffer.take(self._buffer.size)
+
+    @property
+    def source(self) -> ByteSource:
+        return self._source
+
+    @source.setter
+    def source(self, layer: ByteSource) -> None:
+        self._source = layer
 
     def at_eof(self) -> bool:
         """Whether the peer has ended the stream and everything has been read. Known only after a read."""

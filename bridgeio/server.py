@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import inspect
 import logging
 import os
 import socket
@@ -18,7 +17,8 @@ from bridgeio.contract import Host
 from bridgeio.errors import show_address
 from bridgeio.events import Event
 from bridgeio.groups import TASK_STATUS_IGNORED, TaskGroup, TaskStatus, create_task_group, name_of
-from bridgeio.limits import GRACE, LIMIT, UNRESPONSIVE_AFTER, WRITE_LIMIT
+from bridgeio.handlers import Handler, OnError, ServeOptions, log_error
+from bridgeio.limits import GRACE, HANDSHAKE_TIMEOUT, LIMIT, UNRESPONSIVE_AFTER, WRITE_LIMIT
 from bridgeio.listeners import BACKLOG, QUEUED, Listener, bind_all, bind_unix, take_over
 from bridgeio.reader import Reader
 from bridgeio.resolver import Resolver, resolve
@@ -27,10 +27,11 @@ from bridgeio.sockets import SocketSource
 from bridgeio.streams import stream_over, tune
 from bridgeio.writer import Writer
 
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
 __all__ = ["DrainReport", "Handler", "Server", "Serving", "current_server", "serve", "serve_task", "serve_unix"]
 
-Handler = Callable[[Reader, Writer], Coroutine[Any, Any, object]]
-OnError = Callable[[Exception, Any], object]
 Bind = Callable[[], Coroutine[Any, Any, Sequence[tuple[socket.socket, str | None]]]]
 
 logger = logging.getLogger("bridgeio.server")
@@ -79,26 +80,6 @@ class _Connection:
     failed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Options:
-    handler: Handler
-    limit: int
-    write_limit: int
-    max_connections: int | None
-    grace: float
-    on_error: OnError
-
-    def __post_init__(self) -> None:
-        if not callable(self.handler):
-            raise TypeError(f"a handler is an async function of a reader and a writer, not {self.handler!r}")
-        if not _is_async(self.handler):
-            raise TypeError(f"the handler {name_of(self.handler)} is no async function: define it with `async def`")
-        if self.max_connections is not None and self.max_connections < 1:
-            raise ValueError(f"max_connections must be at least 1, or None for no limit, not {self.max_connections}")
-        if self.limit < 1:
-            raise ValueError(f"limit must be at least 1 byte, not {self.limit}")
-
-
 class Server:
     """A running server, as `serve` hands it out.
 
@@ -106,7 +87,7 @@ class Server:
     :ivar closing: an `Event`, set when the server begins to close.
     """
 
-    def __init__(self, host: Host, listeners: list[Listener], options: _Options, group: TaskGroup) -> None:
+    def __init__(self, host: Host, listeners: list[Listener], options: ServeOptions, group: TaskGroup) -> None:
         self.addresses: tuple[Any, ...] = tuple(listener.address for listener in listeners)
         self.closing = Event()
         self._host = host
@@ -284,6 +265,8 @@ class Server:
         _CONNECTION.set(connection)
         try:
             with connection.scope:
+                if self._options.ssl is not None:
+                    await self._secure(writer, self._options.ssl)
                 await self._options.handler(reader, writer)
                 writer.close()
                 await writer.wait_closed()
@@ -297,6 +280,14 @@ class Server:
             ended, self._connection_ended = self._connection_ended, Event()
             ended.set()
 
+    async def _secure(self, writer: Writer, context: SSLContext) -> None:
+        await writer.start_tls(
+            context,
+            server_side=True,
+            handshake_timeout=self._options.handshake_timeout,
+            standard_compatible=self._options.standard_compatible,
+        )
+
     def _report_error(self, error: Exception, peer: Any) -> None:
         try:
             self._options.on_error(error, peer)
@@ -305,21 +296,13 @@ class Server:
             log_error(error, peer)
 
 
-def log_error(error: Exception, peer: Any) -> None:
-    """The default ``on_error``: a broken connection is no news, anything else is an error."""
-    if isinstance(error, ConnectionError):
-        logger.info("connection to %s: %s", show_address(peer), error)
-    else:
-        logger.error("handler for %s failed", show_address(peer), exc_info=error)
-
-
 class Serving:
     """What `serve` and `serve_unix` return: ``async with`` it to have the `Server`.
 
     Leaving the block drains the server, and waits for every handler.
     """
 
-    def __init__(self, options: _Options, bind: Bind) -> None:
+    def __init__(self, options: ServeOptions, bind: Bind) -> None:
         self._options = options
         self._bind = bind
         self._group = create_task_group()
@@ -363,6 +346,9 @@ def serve(
     host: str | None = None,
     port: int = 0,
     *,
+    ssl: SSLContext | None = None,
+    handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    standard_compatible: bool = True,
     limit: int = LIMIT,
     backlog: int = BACKLOG,
     max_connections: int | None = None,
@@ -380,6 +366,9 @@ def serve(
     :param host: a name or an address; all that it resolves to are listened on. ``None`` is every
         address of this machine, IPv4 and IPv6.
     :param port: 0 lets the system choose one, the same for all addresses.
+    :param ssl: the `ssl.SSLContext` with the server's certificate, to speak TLS by. The handshake is part of
+        a connection's own task; one that fails ends that connection, and is reported as a handler's error.
+    :param handshake_timeout: seconds for it; see `Writer.start_tls`, also for ``standard_compatible``.
     :param limit: bytes that ``readuntil`` may buffer.
     :param backlog: connections that the kernel may queue.
     :param max_connections: beyond that many, connections wait in the kernel's queue.
@@ -393,13 +382,16 @@ def serve(
     :param resolver: asked instead of the name service.
     :raises OSError: on entering, if an address cannot be listened on.
     """
-    options = _Options(
+    options = ServeOptions(
         handler=handler,
         limit=limit,
         write_limit=write_limit,
         max_connections=max_connections,
         grace=grace,
         on_error=on_error or log_error,
+        ssl=ssl,
+        handshake_timeout=handshake_timeout,
+        standard_compatible=standard_compatible,
     )
 
     async def bind() -> list[tuple[socket.socket, None]]:
@@ -418,6 +410,9 @@ def serve_unix(
     path: str | os.PathLike[str],
     *,
     mode: int | None = None,
+    ssl: SSLContext | None = None,
+    handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    standard_compatible: bool = True,
     limit: int = LIMIT,
     backlog: int = BACKLOG,
     max_connections: int | None = None,
@@ -432,13 +427,16 @@ def serve_unix(
     :param mode: permissions of the socket file, such as ``0o600``; in force before anybody can connect.
     :raises OSError: on entering, if the path cannot be listened on.
     """
-    options = _Options(
+    options = ServeOptions(
         handler=handler,
         limit=limit,
         write_limit=write_limit,
         max_connections=max_connections,
         grace=grace,
         on_error=on_error or log_error,
+        ssl=ssl,
+        handshake_timeout=handshake_timeout,
+        standard_compatible=standard_compatible,
     )
     name = os.fspath(path)
 
@@ -463,9 +461,3 @@ async def serve_task(
     async with serve(handler, host, port, **options) as server:
         task_status.started(server)
         await server.serve_forever()
-
-
-def _is_async(function: Any) -> bool:
-    while hasattr(function, "func"):  # functools.partial
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

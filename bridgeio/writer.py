@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import errno
-import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bridgeio.buffers import Bytes, SendBuffer
+from bridgeio.buffers import Bytes, SealedBuffer, SendBuffer, flat
 from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Task, get_current
-from bridgeio.errors import StreamClosedError, WriteBufferFullError, describe, show_address
-from bridgeio.limits import HIGH_WATER, LINGER, WRITE_LIMIT
-from bridgeio.poller import WRITE
+from bridgeio.ends import ByteSink
+from bridgeio.errors import BusyError, StreamClosedError, WriteBufferFullError, describe, show_address
+from bridgeio.limits import HANDSHAKE_TIMEOUT, HIGH_WATER, LINGER, WRITE_LIMIT
+from bridgeio.reader import Reader
 from bridgeio.registry import current_task
-from bridgeio.sockets import SocketSource, reset_on_close
 from bridgeio.timers import Timer
 from bridgeio.unpatched import get_ident
+
+if TYPE_CHECKING:
+    import ssl
+
+    from bridgeio.tls import TlsLayer
 
 __all__ = ["Writer"]
 
@@ -42,18 +46,31 @@ class Writer:
         "_eof",
         "_error",
         "_high",
+        "_layer",
         "_linger_timer",
         "_low",
         "_open",
         "_pending",
+        "_reader",
+        "_securing",
         "_send",
         "_source",
         "linger",
         "write_limit",
     )
 
-    def __init__(self, source: SocketSource, *, write_limit: int = WRITE_LIMIT, linger: float = LINGER) -> None:
+    def __init__(
+        self,
+        source: ByteSink,
+        reader: Reader | None = None,
+        *,
+        write_limit: int = WRITE_LIMIT,
+        linger: float = LINGER,
+    ) -> None:
         self._source = source
+        self._reader = reader
+        self._layer: TlsLayer | None = None
+        self._securing = False
         self._send = source.send
         self._pending = SendBuffer()
         self._drainers: deque[Task] = deque()
@@ -78,7 +95,7 @@ class Writer:
         :raises OSError: if the connection is broken (`ConnectionResetError`, `BrokenPipeError`).
         """
         if type(data) is not bytes:
-            data = _flat(data)
+            data = flat(data)
         if not (self._open and self._source.usable):
             raise self._refusal()
         size = len(data)
@@ -132,19 +149,23 @@ class Writer:
         Returns at once. May be called again.
 
         :raises StreamClosedError: after ``close`` or ``abort``.
-        :raises OSError: if the connection is broken.
+        :raises OSError: if the connection is broken; with ``EOPNOTSUPP`` under TLS 1.2, which has no such thing.
         """
-        if self._closing or self._error is not None or not self._source.usable:
+        if self._closing or self._securing or self._error is not None or not self._source.usable:
             raise self._refusal()
+        if not self.can_write_eof():
+            raise OSError(errno.EOPNOTSUPP, f"the stream to {self._peer} cannot end one direction alone: close() it")
         if not self._eof:
             self._eof = True
             self._open = False
-            if not self._pending.size:
+            if self._layer is not None:
+                self._layer.say_goodbye()
+            elif not self._pending.size:
                 self._shut_down()
 
     def can_write_eof(self) -> bool:
-        """Whether the two directions can be ended apart; TCP and UNIX sockets can."""
-        return True
+        """Whether the two directions can be ended apart; TCP and UNIX sockets can, and TLS since 1.3."""
+        return self._source.can_end_write if self._layer is None else self._layer.can_end_write
 
     def close(self) -> None:
         """Flushes in the background for ``linger`` seconds at most, then closes; returns at once.
@@ -156,6 +177,8 @@ class Writer:
             return
         self._closing = True
         self._open = False
+        if self._layer is not None and self._error is None and self._source.usable:
+            self._layer.say_all_goodbyes()
         if not self._pending.size or self._error is not None or not self._source.usable:
             self._finish()  # after an error nobody would take the rest
             return
@@ -175,8 +198,7 @@ class Writer:
             lost = f"the stream to {self._peer} was aborted by this side, with {self._pending.size} bytes unsent"
             self._error = StreamClosedError(lost)
         self._pending.clear()
-        if self._source.fd >= 0 and self._source.usable:  # else the connection is the parent process's
-            reset_on_close(self._source.sock)
+        self._source.reset()
         self._finish()
 
     def is_closing(self) -> bool:
@@ -191,7 +213,7 @@ class Writer:
         :raises OSError: if a flush failed and nobody was told yet.
         """
         task = await begin()
-        if self._source.fd >= 0:
+        if not self._source.closed:
             await self._wait_until(task, self._is_closed)
         if self._error is not None and self._pending.size:
             raise self._refusal()
@@ -221,16 +243,69 @@ class Writer:
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``"socket"``, ``"peername"`` or ``"sockname"``; ``default`` for anything else.
 
-        The socket is for options; reading, writing or closing it confuses the stream.
+        Under TLS also ``"ssl_object"``, ``"sslcontext"``, ``"peercert"``, ``"cipher"`` and ``"compression"``,
+        as of asyncio's transports. The socket is for options; reading, writing or closing it confuses the
+        stream.
         """
-        sock = self._source.sock
-        if name == "socket":
-            return sock
-        if name == "peername":
-            return self._source.peer
-        if name == "sockname" and self._source.usable:
-            return sock.getsockname()
-        return default
+        if self._layer is not None:
+            answer = self._layer.extra(name)
+            if answer is not None:
+                return answer
+        return self._source.extra(name, default)
+
+    async def start_tls(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        session: ssl.SSLSession | None = None,
+        handshake_timeout: float = HANDSHAKE_TIMEOUT,
+        standard_compatible: bool = True,
+    ) -> None:
+        """From now on everything is encrypted, for this writer and its reader. A stream that is may be again.
+
+        Whatever has come from the peer and was not read yet goes into the handshake: a first TLS message
+        that came early is not lost, and plaintext that somebody has slipped in (CVE-2011-0411) ends the
+        connection, and is never read as if it had come encrypted. What was written before and still waits
+        is sent first. Meanwhile reads and writes of other tasks raise `BusyError`.
+
+        If it fails, or is cancelled, the stream is closed.
+
+        :param context: says what is verified, as `ssl.create_default_context` makes it.
+        :param server_side: whether this is the end that has accepted, and shows its certificate.
+        :param server_hostname: the name in the peer's certificate, also sent to it (SNI).
+        :param session: one to resume, from ``get_extra_info("ssl_object").session`` of an earlier stream.
+        :param handshake_timeout: seconds.
+        :param standard_compatible: whether an end of the stream without TLS's closing message, which anybody
+            on the way could bring about, is a `TruncatedStreamError`; ``False`` for protocols such as HTTP
+            whose peers leave it out, and which know themselves whether all has come.
+        :raises ssl.SSLCertVerificationError: if the peer cannot be trusted.
+        :raises ssl.SSLError: if it does not speak TLS.
+        :raises ConnectionAbortedError: if it does not finish in time.
+        :raises BusyError: if a task is reading.
+        :raises ValueError: if the context checks host names and ``server_hostname`` is missing.
+        """
+        from bridgeio.tls import new_layer
+
+        await begin()
+        reader = self._reader
+        if reader is None:
+            raise TypeError(f"{self._peer} is a pipe, and TLS needs both directions")
+        if not (self._open and self._source.usable):
+            raise self._refusal()
+        with reader.handing_over():
+            layer = new_layer(
+                reader.source,
+                self._layer,
+                context,
+                server_side=server_side,
+                server_hostname=server_hostname,
+                session=session,
+                strict=standard_compatible,
+            )
+            await self._secure(layer, reader.take_buffered(), handshake_timeout)
+            reader.source = layer
 
     async def __aenter__(self) -> Writer:
         return self
@@ -242,6 +317,49 @@ class Writer:
         self.close()
         if error is None:
             await self.wait_closed()
+
+    async def _secure(self, layer: TlsLayer, early: bytes, patience: float) -> None:
+        self._securing = True
+        self._open = False
+        layer.emit = self.send_raw
+        try:
+            await layer.shake_hands(early, patience)
+        except BaseException as error:
+            layer.end()
+            self._give_up(error)
+            raise
+        finally:
+            self._securing = False
+        if not self._closing:
+            self._open = True
+        self._layer = layer
+        self._send = self._send_sealed
+        self._pending = SealedBuffer(layer.seal, self._pending)
+
+    def _give_up(self, error: BaseException) -> None:
+        """A handshake has failed. Where the peer has been told why, it is to hear that, and no reset."""
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+            self.close()
+        else:
+            self.abort()
+
+    def send_raw(self, data: bytes) -> None:
+        """Bytes that no layer has to seal: what one has sealed, or says itself."""
+        if self._pending.size:
+            self._pending.keep(data)
+            return
+        try:
+            sent = self._source.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self._pending.keep(data[sent:])
+            self._source.call_when_writable(self._flush)
+
+    def _send_sealed(self, data: Bytes) -> int:
+        assert self._layer is not None
+        self.send_raw(self._layer.seal(data))
+        return len(data)
 
     @property
     def _peer(self) -> str:
@@ -269,7 +387,7 @@ class Writer:
         try:
             while pending.size:
                 chunks = pending.first()
-                pending.sent(self._source.sock.sendmsg(chunks))
+                pending.sent(self._source.gather(chunks))
         except BlockingIOError:
             if pending.size <= self._low:
                 self._wake_drainers()
@@ -289,12 +407,14 @@ class Writer:
     def _linger_over(self) -> None:
         reason = f"the peer did not take the last {self._pending.size} bytes within linger={self.linger} s"
         self._remember(ConnectionAbortedError(errno.ECONNABORTED, reason), "write to")
-        reset_on_close(self._source.sock)
+        self._source.reset()
         self._finish()
 
     def _shut_down(self) -> None:
+        if self._layer is not None:
+            return  # its closing message is the end of this direction
         try:
-            self._source.sock.shutdown(socket.SHUT_WR)
+            self._source.end_write()
         except OSError as error:
             self._remember(error, "end the stream to")
 
@@ -302,7 +422,10 @@ class Writer:
         if self._linger_timer is not None:
             self._linger_timer.cancel()
             self._linger_timer = None
+        if self._layer is not None:
+            self._layer.end_all()
         self._source.close()
+        self._send = self._source.send  # not ours any more: that would be a cycle
         self._source.host.lingering.discard(self)
         self._wake_drainers()
 
@@ -323,31 +446,31 @@ class Writer:
 
     async def _wait_until(self, task: Task, reached: Callable[[], bool]) -> None:
         abort = _Drain(self, task, reached == self._is_closed)
-        poller = self._source.poller
         if task.host is not self._source.host and not reached():
             raise self._source.of_another_run()
         while not reached():
             if task.scope.cancelled:  # since it was woken, maybe for another's sake: no second wake-up will come
                 await task.checkpoint_if_cancelled()
             self._drainers.append(task)
-            if poller.arms_each_wait and self._source.usable:
-                poller.arm(self._source, task, WRITE)
+            self._source.about_to_park(task)
             await task.park(abort)
 
     def _below_low(self) -> bool:
         return self._pending.size <= self._low or self._error is not None or not self._source.usable
 
     def _is_closed(self) -> bool:
-        return self._source.fd < 0
+        return self._source.closed
 
-    def _refusal(self) -> OSError:
+    def _refusal(self) -> Exception:
         if self._error is not None:
             self._pending.clear()  # what was lost has been told, and wait_closed() need not tell it again
             if isinstance(self._error, StreamClosedError):
                 return StreamClosedError(*self._error.args)
             return _again(self._error)
-        if self._source.fd >= 0 and not self._source.usable:
+        if not self._source.closed and not self._source.usable:
             return self._source.why_unusable()
+        if self._securing:
+            return BusyError(f"the TLS handshake of the stream to {self._peer} is under way")
         how = "was ended by write_eof()" if self._eof and not self._closing else "was closed by this side"
         return StreamClosedError(f"the stream to {self._peer} {how}")
 
@@ -367,19 +490,6 @@ class _Drain:
 
     def doing(self, abort: object) -> str:
         return self._writer.doing(self._until_closed)
-
-
-def _flat(data: Bytes) -> memoryview:
-    try:
-        return memoryview(data).cast("B")
-    except TypeError as error:
-        raise TypeError(f"{_WANTED.get(type(data).__name__, 'a stream carries bytes')}: {error}") from None
-
-
-_WANTED = {
-    "str": "a stream carries bytes, so encode() the text",
-    "coroutine": "a coroutine was to be written, and not what awaiting it gives",
-}
 
 
 def _again(error: OSError) -> OSError:

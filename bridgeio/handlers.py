@@ -1,0 +1,67 @@
+"""What a server calls, and with which options: a handler for each connection, and somebody to tell of its failures."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bridgeio.errors import show_address
+from bridgeio.groups import name_of
+from bridgeio.reader import Reader
+from bridgeio.writer import Writer
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+__all__ = ["Handler", "OnError", "ServeOptions", "log_error"]
+
+Handler = Callable[[Reader, Writer], Coroutine[Any, Any, object]]
+OnError = Callable[[Exception, Any], object]
+
+logger = logging.getLogger("bridgeio.server")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What `bridgeio.serve` and its kin were asked for; their parameters say what each means."""
+
+    handler: Handler
+    limit: int
+    write_limit: int
+    max_connections: int | None
+    grace: float
+    on_error: OnError
+    ssl: SSLContext | None
+    handshake_timeout: float
+    standard_compatible: bool
+
+    def __post_init__(self) -> None:
+        if not callable(self.handler):
+            raise TypeError(f"a handler is an async function of a reader and a writer, not {self.handler!r}")
+        if not _is_async(self.handler):
+            raise TypeError(f"the handler {name_of(self.handler)} is no async function: define it with `async def`")
+        if self.max_connections is not None and self.max_connections < 1:
+            raise ValueError(f"max_connections must be at least 1, or None for no limit, not {self.max_connections}")
+        if self.ssl is not None and not hasattr(self.ssl, "wrap_bio"):
+            raise TypeError(f"ssl must be an ssl.SSLContext with the server's certificate, not {self.ssl!r}")
+        if self.limit < 1:
+            raise ValueError(f"limit must be at least 1 byte, not {self.limit}")
+
+
+def log_error(error: Exception, peer: Any) -> None:
+    """The default ``on_error``: a broken connection is no news, failed TLS a warning, anything else an error."""
+    if isinstance(error, ConnectionError):
+        logger.info("connection to %s: %s", show_address(peer), error)
+    elif type(error).__module__ == "ssl":  # which need not be imported
+        logger.warning("TLS with %s: %s", show_address(peer), error)
+    else:
+        logger.error("handler for %s failed", show_address(peer), exc_info=error)
+
+
+def _is_async(function: Any) -> bool:
+    while hasattr(function, "func"):  # functools.partial
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

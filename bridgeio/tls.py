@@ -1,0 +1,303 @@
+"""TLS (RFC 8446, RFC 5246) over any stream, by the standard library's `ssl.SSLObject` and two `ssl.MemoryBIO`.
+
+A layer stands between a reader and its source, and between a writer and its buffer. It waits for nothing by
+itself and keeps no ciphertext that is to be sent: that is the writer's, with its bounds and its linger.
+
+Rule 1: ciphertext is asked of the source below only when somebody reads and none is left here, so a peer
+that sends to a reader that does not read is stopped, as without TLS.
+Rule 2: a cancelled read has lost no record: what was decrypted is returned, or was never taken.
+Rule 3: ``close_notify`` may only be made when no application data waits here, or OpenSSL refuses to decrypt
+what comes later: what waits is decrypted first, and kept.
+Rule 4: bytes that came before the handshake was asked for go into the handshake. If they are the peer's first
+TLS message they are where they belong, and anything else ends the connection; nothing of it is ever delivered.
+"""
+
+from __future__ import annotations
+
+import errno
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from bridgeio.buffers import Bytes, Receive
+from bridgeio.checkpoints import spend
+from bridgeio.contract import Task
+from bridgeio.ends import ByteSource
+from bridgeio.errors import TruncatedStreamError, describe, show_address
+from bridgeio.limits import CHUNK_MAX, CHUNK_MIN
+from bridgeio.registry import current_task
+from bridgeio.scopes import move_on_after
+
+__all__ = ["TlsLayer", "default_context", "new_layer"]
+
+_ANSWERS = {
+    "sslcontext": lambda tls: tls.context,
+    "ssl_object": lambda tls: tls,
+    "peercert": lambda tls: tls.getpeercert(),
+    "cipher": lambda tls: tls.cipher(),
+    "compression": lambda tls: tls.compression(),
+}
+
+
+class TlsLayer:
+    """One TLS connection. To a reader it is a source, to a writer it is what seals its bytes.
+
+    :ivar recv: as a non-blocking socket's, in plaintext.
+    :ivar exhaust: a short ``recv`` means that nothing is left here.
+    :ivar emit: sends what the protocol itself has to say; the writer sets it, and takes it back at the end.
+    :ivar strict: whether an end of the stream without ``close_notify`` is an error.
+    """
+
+    exhaust = False
+
+    recv: Receive
+
+    __slots__ = (
+        "_below",
+        "_chunk",
+        "_decrypted",
+        "_incoming",
+        "_more",
+        "_object",
+        "_outgoing",
+        "below",
+        "emit",
+        "peer",
+        "recv",
+        "strict",
+    )
+
+    def __init__(self, source: ByteSource, below: TlsLayer | None, strict: bool) -> None:
+        self._below = source
+        self.below = below
+        self.peer = source.peer
+        self.strict = strict
+        self.emit: Callable[[bytes], None] | None = None
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object: ssl.SSLObject
+        self._decrypted: deque[bytes] = deque()
+        self._chunk = CHUNK_MIN
+        self._more = False
+
+    def wrap(
+        self, context: ssl.SSLContext, server_side: bool, server_hostname: str | None, session: ssl.SSLSession | None
+    ) -> None:
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname, session)
+        self.recv = self._receive
+
+    # The handshake
+
+    async def shake_hands(self, early: bytes, patience: float) -> None:
+        """
+        :param early: what has been read already; see rule 4.
+        :raises ConnectionAbortedError: if it takes longer than ``patience`` seconds.
+        :raises ssl.SSLError: if the peer is not who it should be, or does not speak TLS.
+        """
+        if early:
+            self._incoming.write(early)
+        with move_on_after(patience):
+            try:
+                await self._shake_hands(current_task())
+                self._more = True  # the peer's last message and its first data may have come in one piece
+            except OSError as error:
+                raise describe(error, "TLS handshake with", self.peer) from error
+            return
+        late = f"the TLS handshake with {show_address(self.peer)} took longer than handshake_timeout={patience} s"
+        raise ConnectionAbortedError(errno.ECONNABORTED, late)
+
+    async def _shake_hands(self, task: Task) -> None:
+        while True:
+            try:
+                self._object.do_handshake()
+                return
+            except ssl.SSLWantReadError:
+                pass
+            finally:
+                self._speak()
+            await self._wait_for_more(task)
+
+    async def _wait_for_more(self, task: Task) -> None:
+        below = self._below
+        while not below.readable or not self._pull():
+            if task.scope.cancelled:  # since it was woken
+                await task.checkpoint_if_cancelled()
+            await below.wait_readable(task)
+        await spend(task)
+
+    # As a source
+
+    @property
+    def readable(self) -> bool:
+        return self._more or self._below.readable
+
+    @readable.setter
+    def readable(self, more: bool) -> None:
+        """A reader got less than it asked for: what was decrypted is used up."""
+        self._more = more or self._incoming.pending > 0 or bool(self._decrypted)
+
+    def nothing_now(self) -> None:
+        self._more = False
+
+    def wait_readable(self, task: Task) -> Awaitable[Any]:
+        return self._below.wait_readable(task)
+
+    def _receive(self, most: int) -> bytes:
+        if self._decrypted:
+            return self._take_decrypted(most)
+        self._more = True
+        while True:
+            if not self._incoming.pending and self._below.readable and not self._pull():
+                raise BlockingIOError
+            try:
+                data = self._object.read(most)
+            except ssl.SSLWantReadError:
+                if not self._below.readable:
+                    raise BlockingIOError from None
+            except ssl.SSLZeroReturnError:
+                return b""
+            except ssl.SSLEOFError:
+                return self._cut_off()
+            else:
+                if self._outgoing.pending:
+                    self._speak()
+                return data
+
+    def _pull(self) -> bool:
+        """Takes ciphertext from below; ``False`` if there is none now."""
+        below = self._below
+        most = self._chunk
+        try:
+            data = below.recv(most)
+        except BlockingIOError:
+            below.nothing_now()
+            return False
+        if not data:
+            self._incoming.write_eof()
+            return True
+        if len(data) < most:
+            below.readable = below.exhaust
+        elif most < CHUNK_MAX:
+            self._chunk *= 2
+        self._incoming.write(data)
+        return True
+
+    def _cut_off(self) -> bytes:
+        if self.strict:
+            raise TruncatedStreamError(
+                f"{show_address(self.peer)} ended the connection without TLS's closing message, so what came may "
+                "not be all (standard_compatible=False accepts that, for protocols that know their own end)"
+            )
+        return b""
+
+    def _take_decrypted(self, most: int) -> bytes:
+        first = self._decrypted.popleft()
+        if len(first) > most:
+            self._decrypted.appendleft(first[most:])
+        self._more = True
+        return first[:most]
+
+    # For a writer
+
+    def seal(self, data: Bytes) -> bytes:
+        """Plaintext as it goes out below every layer."""
+        try:
+            self._object.write(data)
+        except ssl.SSLWantReadError:  # TLS 1.2 only, and OpenSSL 3 does not by itself
+            raise ssl.SSLError(errno.EPROTO, "the peer renegotiates, which is not supported") from None
+        return self._sealed_below(self._outgoing.read())
+
+    @property
+    def can_end_write(self) -> bool:
+        """In TLS 1.2 the peer answers ``close_notify`` by ending its own direction (RFC 5246, 7.2.1)."""
+        return self._object.version() == "TLSv1.3"
+
+    def say_goodbye(self) -> None:
+        """Sends ``close_notify``, unless it was sent before."""
+        try:
+            self._decrypt_all()
+            self._object.unwrap()
+        except ssl.SSLError:
+            pass  # it wants the peer's, too, which a reader will see
+        self._speak()
+
+    def say_all_goodbyes(self) -> None:
+        """From the innermost layer out."""
+        layer: TlsLayer | None = self
+        while layer is not None:
+            layer.say_goodbye()
+            layer = layer.below
+
+    def end(self) -> None:
+        """The stream is being closed: what is still asked, the source below answers. Ends two cycles, too."""
+        below = self._below
+        self.emit = None
+        self.recv = partial(_receive_from, below)  # its own recv is replaced when it is closed
+        self._more = False
+
+    def end_all(self) -> None:
+        """Takes what has come by now, too: session tickets that nobody has read would make the system reset
+        the connection, and the peer might lose the last that it was sent."""
+        layer: TlsLayer | None = self
+        while layer is not None:
+            below, layer.below = layer.below, None
+            layer.end()
+            layer = below
+        with suppress(OSError):
+            self.recv(CHUNK_MAX)
+
+    def extra(self, name: str) -> Any:
+        """What asyncio's transports answer."""
+        answer = _ANSWERS.get(name)
+        return None if answer is None else answer(self._object)
+
+    def _decrypt_all(self) -> None:
+        while self._incoming.pending:
+            data = self._object.read(CHUNK_MAX)
+            if not data:
+                return
+            self._decrypted.append(data)
+            self._more = True
+
+    def _speak(self) -> None:
+        """Alerts, answers to key updates and the handshake itself: nobody has written these."""
+        if self._outgoing.pending and self.emit is not None:
+            with suppress(OSError):  # nobody is there to hear it, as the next read or write will find
+                self.emit(self._sealed_below(self._outgoing.read()))
+
+    def _sealed_below(self, data: bytes) -> bytes:
+        return data if self.below is None or not data else self.below.seal(data)
+
+
+def _receive_from(below: ByteSource, most: int) -> bytes:
+    return below.recv(most)
+
+
+def new_layer(
+    source: ByteSource,
+    below: TlsLayer | None,
+    context: ssl.SSLContext,
+    *,
+    server_side: bool,
+    server_hostname: str | None,
+    session: ssl.SSLSession | None,
+    strict: bool,
+) -> TlsLayer:
+    """
+    :raises ValueError: if the context checks host names and is given none, or a server is given one.
+    """
+    if not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"TLS takes an ssl.SSLContext, such as ssl.create_default_context() makes, not {context!r}")
+    if not server_side and context.check_hostname and not server_hostname:
+        raise ValueError("the SSLContext checks the peer's name: say whose certificate it must be, by server_hostname=")
+    layer = TlsLayer(source, below, strict)
+    layer.wrap(context, server_side, server_hostname or None, session)
+    return layer
+
+
+def default_context() -> ssl.SSLContext:
+    """What a client that says ``ssl=True`` gets: the system's authorities, and host names checked."""
+    return ssl.create_default_context()
