@@ -76,6 +76,7 @@ from bridgeio.scopes import (
 )
 from bridgeio.semaphores import CapacityLimiter, CapacityLimiterStatistics, Semaphore, SemaphoreStatistics
 from bridgeio.server import DrainReport, Server, current_server, serve, serve_task, serve_unix
+from bridgeio.standard import open_stderr, open_stdin, open_stdout
 from bridgeio.tasks import TaskInfo
 from bridgeio.tempfiles import (
     NamedTemporaryFile,
@@ -175,6 +176,9 @@ __all__ = [
     "open_connection",
     "open_file",
     "open_signal_receiver",
+    "open_stderr",
+    "open_stdin",
+    "open_stdout",
     "open_unix_connection",
     "run",
     "run_server",

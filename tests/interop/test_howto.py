@@ -77,6 +77,16 @@ async def test_the_page_on_files(tmp_path: Path) -> None:
     assert [path.name async for path in folder.iterdir()] == ["hello"]
 
 
+def test_the_page_on_standard_streams(tmp_path: Path) -> None:
+    """Its program numbers lines, from a pipe and from a file."""
+    listing = python(ROOT / "docs" / "listings" / "standard_streams.py")
+    (tmp_path / "lines").write_bytes(b"one\ntwo\n")
+    assert talk(listing, b"one\ntwo\n") == b"     1  one\n     2  two\n"
+    with open(tmp_path / "lines", "rb") as file, Popen(listing, stdin=file, stdout=PIPE) as program:
+        printed, _ = program.communicate(timeout=PATIENCE)
+    assert printed == b"     1  one\n     2  two\n"
+
+
 async def _send(reloaded: list[int]) -> None:
     def received_by_ours() -> bool:
         return "dispositions" in type(signal.getsignal(signal.SIGTERM)).__module__

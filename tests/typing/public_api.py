@@ -222,3 +222,9 @@ async def temporary_files() -> None:
         assert_type(encoded, bytes)
     assert_type(await bridgeio.mkstemp(), tuple[int, str])
     assert_type(await bridgeio.mkdtemp(b"x"), bytes)
+
+
+async def standard_streams() -> None:
+    assert_type(await bridgeio.open_stdin(limit=10), Reader)
+    assert_type(await bridgeio.open_stdout(), Writer)
+    assert_type(await bridgeio.open_stderr(write_limit=10), Writer)

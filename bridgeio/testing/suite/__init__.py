@@ -34,6 +34,7 @@ from bridgeio.testing.suite.running import *  # noqa: F403
 from bridgeio.testing.suite.scopes import *  # noqa: F403
 from bridgeio.testing.suite.serving import *  # noqa: F403
 from bridgeio.testing.suite.signalling import *  # noqa: F403
+from bridgeio.testing.suite.standard_streams import *  # noqa: F403
 from bridgeio.testing.suite.strangers import *  # noqa: F403
 from bridgeio.testing.suite.streams import *  # noqa: F403
 from bridgeio.testing.suite.stress import *  # noqa: F403
@@ -44,6 +45,7 @@ from bridgeio.testing.suite.sweeps_natives import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_queues import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_servers import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_signals import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_standard import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_tasks import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_threads import *  # noqa: F403
 from bridgeio.testing.suite.synchronising import *  # noqa: F403
