@@ -52,14 +52,17 @@ from bridgeio.errors import (
 )
 from bridgeio.events import Event, EventStatistics
 from bridgeio.facade import blocking
+from bridgeio.files import AsyncFile, open_file, wrap_file
 from bridgeio.groups import TASK_STATUS_IGNORED, TaskGroup, TaskStatus, create_task_group
 from bridgeio.guards import ResourceGuard
 from bridgeio.introspection import get_current_task, get_running_tasks
 from bridgeio.locks import Condition, ConditionStatistics, Lock, LockStatistics
 from bridgeio.names import getaddrinfo, getnameinfo
+from bridgeio.paths import Path
 from bridgeio.processes import Process, open_process, run_process
 from bridgeio.queues import Queue, QueueStatistics
 from bridgeio.reader import Reader
+from bridgeio.receivers import open_signal_receiver
 from bridgeio.registry import available_backends, current_backend, known_backends
 from bridgeio.running import run, run_server
 from bridgeio.scopes import (
@@ -77,7 +80,18 @@ from bridgeio.scopes import (
 )
 from bridgeio.semaphores import CapacityLimiter, CapacityLimiterStatistics, Semaphore, SemaphoreStatistics
 from bridgeio.server import DrainReport, Server, current_server, serve, serve_task, serve_unix
+from bridgeio.standard import open_stderr, open_stdin, open_stdout
 from bridgeio.tasks import TaskInfo
+from bridgeio.tempfiles import (
+    NamedTemporaryFile,
+    SpooledTemporaryFile,
+    TemporaryDirectory,
+    TemporaryFile,
+    gettempdir,
+    gettempdirb,
+    mkdtemp,
+    mkstemp,
+)
 from bridgeio.ticks import every
 from bridgeio.udp import ConnectedUDPSocket, UDPSocket, create_connected_udp_socket, create_udp_socket
 from bridgeio.unix_datagrams import (
@@ -93,6 +107,7 @@ __version__ = "0.1.0"
 __all__ = [
     "TASK_STATUS_IGNORED",
     "AdapterError",
+    "AsyncFile",
     "BackendBusyError",
     "BackendNotFoundError",
     "BackendNotInstalledError",
@@ -123,7 +138,9 @@ __all__ = [
     "MemoryObjectReceiveStream",
     "MemoryObjectSendStream",
     "MemoryObjectStreamStatistics",
+    "NamedTemporaryFile",
     "NoBackendError",
+    "Path",
     "Process",
     "Queue",
     "QueueEmpty",
@@ -136,10 +153,13 @@ __all__ = [
     "SemaphoreStatistics",
     "Server",
     "SharedBetweenRunsError",
+    "SpooledTemporaryFile",
     "StreamClosedError",
     "TaskGroup",
     "TaskInfo",
     "TaskStatus",
+    "TemporaryDirectory",
+    "TemporaryFile",
     "TruncatedStreamError",
     "UDPSocket",
     "UNIXDatagramSocket",
@@ -170,12 +190,21 @@ __all__ = [
     "get_running_tasks",
     "getaddrinfo",
     "getnameinfo",
+    "gettempdir",
+    "gettempdirb",
     "known_backends",
     "lowlevel",
+    "mkdtemp",
+    "mkstemp",
     "move_on_after",
     "move_on_at",
     "open_connection",
+    "open_file",
     "open_process",
+    "open_signal_receiver",
+    "open_stderr",
+    "open_stdin",
+    "open_stdout",
     "open_unix_connection",
     "run",
     "run_process",
@@ -188,4 +217,5 @@ __all__ = [
     "sleep_until",
     "to_process",
     "to_thread",
+    "wrap_file",
 ]

@@ -1,4 +1,5 @@
-"""Between a run and other threads: what a thread waits for, and what a host does for such threads.
+"""Between a run and other threads: what a thread waits for, and what a host does for such threads, and for
+signals, which come in one thread alone.
 
 Rule 1: a thread that waits for an answer always gets one. A host that ends answers whatever is left, for a callback
 that came too late for the last turn of its loop is never called.
@@ -8,6 +9,7 @@ Rule 2: of two answers the first counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, TypeVar
 
 from bridgeio.cancellation import Scope
@@ -117,6 +119,12 @@ class Crossing:
     def spawn_visitor(self: Any, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> object:
         """`bridgeio.contract.Host.spawn` for a task that is nobody's child, asked by a callback of the host's."""
         return self.spawn(coro, name, scope)
+
+    def signal_bell(self: Any) -> AbstractContextManager[int | None]:
+        """A block in which a wait of the calling task, in the main thread, ends when Python writes to the descriptor
+        given: only that thread runs signal handlers. ``None``, the default, where the host's thread is the one
+        that waits in all its watches."""
+        return nullcontext()
 
 
 def _ended() -> RuntimeError:

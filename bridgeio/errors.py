@@ -133,7 +133,7 @@ class QueueShutDown(Exception):  # noqa: N818 - asyncio's name
 
 
 class ClosedResourceError(Exception):
-    """This end of a memory object stream was used after it was closed, or closed while it was waited for."""
+    """What was waited for, or used, is closed: an end of a memory object stream, or a signal receiver."""
 
 
 class BrokenResourceError(Exception):

@@ -1,4 +1,4 @@
-"""Signals for a program that owns its process."""
+"""Signals on their way to a host: handed to its thread, and waking it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import FrameType
-from typing import Any
 
 from bridgeio.contract import Host
+from bridgeio.dispositions import Listening
 from bridgeio.unpatched import original
 
 __all__ = ["signals_call", "signals_wake"]
@@ -27,29 +26,23 @@ def signals_call(
     :param times: restores it also after so many signals. The callback could not: it may run in another
         thread, and Python takes handlers in the main one only.
     """
-    before: dict[signal.Signals, Any] = {}
     received = 0
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
+    def hear(number: int) -> None:
         nonlocal received
         received += 1
         if received == times:
-            restore()
+            listening.end()
         with contextlib.suppress(RuntimeError):  # the host has ended meanwhile
             host.call_soon_threadsafe(partial(callback, signal.Signals(number)))
 
-    def restore() -> None:
-        for number, handler in before.items():
-            if signal.getsignal(number) is on_signal:
-                signal.signal(number, handler)
-
+    listening = Listening(hear)
+    with contextlib.suppress(ValueError):  # not in the main thread
+        listening.begin(numbers)
     try:
-        with contextlib.suppress(ValueError):  # not in the main thread
-            for number in numbers:
-                before[number] = signal.signal(number, on_signal)
         yield
     finally:
-        restore()
+        listening.end()
 
 
 @contextlib.contextmanager
@@ -59,38 +52,93 @@ def signals_wake(host: Host) -> Iterator[None]:
     Python runs handlers between two steps of the main thread. A signal that comes just before a loop goes
     to sleep, or that the system gives to another thread, would else be handled at the loop's next event.
     Does nothing in another thread than the main one, or where somebody has seen to it, as Trio and uvloop do.
+    Blocks for one host share what they need, and may be left in any order.
     """
-    ours, pythons = os.pipe()
+    bell = _bells.get(host) or _Bell(host)
+    bell.users += 1
     try:
-        os.set_blocking(ours, False)
-        os.set_blocking(pythons, False)
-        if not _signals_write_to(pythons):
-            yield
-            return
-        watch = host.watch(ours, lambda: os.read(ours, 4096))
-        try:
-            yield
-        finally:
-            _signals_write_no_more_to(pythons)
-            watch.cancel()
+        if bell.ring_at_signals():
+            _bells[host] = bell
+        yield
     finally:
-        for fd in (ours, pythons):
+        bell.users -= 1
+        if not bell.users:
+            _bells.pop(host, None)
+            bell.stop()
+
+
+class _Bell:
+    """What Python writes to at each signal: a descriptor of the host's own, or a pipe that the host watches.
+
+    :ivar users: how many blocks need it.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.users = 0
+        self._host = host
+        self._held: contextlib.ExitStack | None = None
+
+    def ring_at_signals(self) -> bool:
+        """Whether it does now."""
+        if self._held is None:
+            with contextlib.ExitStack() as held:
+                if self._has_signals_ring(held):
+                    self._held = held.pop_all()
+        return self._held is not None
+
+    def stop(self) -> None:
+        if self._held is not None:
+            self._held.close()
+
+    def _has_signals_ring(self, held: contextlib.ExitStack) -> bool:
+        hosts_own = held.enter_context(self._host.signal_bell())
+        ours, pythons = held.enter_context(_pipe()) if hosts_own is None else (None, hosts_own)
+        if not _signals_write_to(pythons, ours):
+            return False
+        held.callback(_signals_write_no_more_to, pythons)
+        if ours is not None:
+            held.callback(self._host.watch(ours, partial(os.read, ours, 4096)).cancel)
+        return True
+
+
+@contextlib.contextmanager
+def _pipe() -> Iterator[tuple[int, int]]:
+    pipe = os.pipe()
+    try:
+        for fd in pipe:
+            os.set_blocking(fd, False)
+        yield pipe
+    finally:
+        for fd in pipe:
             original("os", "close")(fd)  # a patched one waits for gevent's hub, which may be gone
 
 
-def _signals_write_to(fd: int) -> bool:
-    """Whether they do now: only the main thread can have it so, and whoever came first keeps it."""
+_bells: dict[Host, _Bell] = {}
+"""Those that ring; written to in the main thread only."""
+
+
+def _signals_write_to(fd: int, read_from: int | None) -> bool:
+    """Whether they do now: only the main thread can have it so, and whoever came first keeps it.
+
+    There is no way to ask who that is without taking his place. What is written meanwhile is handed on: it may
+    be all that asyncio hears of a signal. And whether he wanted to be told of a full pipe nobody knows: Trio does
+    not, and would be told of nothing that matters.
+    """
     try:
         before = signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
     except ValueError:
         return False
-    if before != -1:
-        signal.set_wakeup_fd(before)
-    return before == -1
+    if before == -1:
+        return True
+    signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+    if read_from is not None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(before, os.read(read_from, 4096))
+    return False
 
 
 def _signals_write_no_more_to(fd: int) -> None:
     """Somebody may have taken it over, as ``loop.add_signal_handler`` of asyncio does."""
     now = signal.set_wakeup_fd(-1)
     if now != fd:
-        signal.set_wakeup_fd(now)
+        signal.set_wakeup_fd(now, warn_on_full_buffer=False)

@@ -65,11 +65,14 @@ ADAPTER = Adapter(
         native_await_cancelled=False,
         native_tasks=False,
         native_cancel=False,
+        signals_in_any_task=False,
         reasons={
             "native_await": "a thread has no loop that could carry an awaitable; it is a TypeError",
             "native_await_cancelled": "a blocking call of the task's own cannot be ended from outside",
             "native_tasks": "a thread that bridgeio did not start is no task, but during a call of bridgeio.blocking()",
             "native_cancel": "threads cannot be cancelled by their own means",
+            "signals_in_any_task": "Python lets only the main thread receive signals, and only the main task runs in "
+            "it; any task may wait on the receiver that it has opened",
         },
     ),
 )

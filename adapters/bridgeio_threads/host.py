@@ -115,6 +115,14 @@ class ThreadsHost(Host):
             return question()
 
     @contextmanager
+    def signal_bell(self) -> Iterator[int | None]:
+        """The task's own: a watch is polled by the attendant, who may not run Python's handlers."""
+        task = CURRENT.get()
+        assert isinstance(task, ThreadTask)
+        with task.parking.listening() as fd:
+            yield fd
+
+    @contextmanager
     def blocking_section(self) -> Iterator[None]:
         task = CURRENT.get()
         assert isinstance(task, ThreadTask)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import ceil, inf
 from typing import Any
 
@@ -121,6 +122,15 @@ class Parking:
         self.listens = True
         self.open()
         return self.bell.writer
+
+    @contextmanager
+    def listening(self) -> Iterator[int]:
+        """The same for a block, which may be inside another one."""
+        listens = self.listens
+        try:
+            yield self.bell.writer if listens else self.listen()
+        finally:
+            self.listens = listens
 
     def renew(self) -> None:
         """After a fork: the bell rings in the parent too."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 
-__all__ = ["Program", "program", "run_program"]
+__all__ = ["Program", "command_for", "program", "run_program"]
 
 TURN = 0.1  # seconds
 PATIENCE = 200  # turns for a whole program: counted, because a machine may stand still for longer than a program runs
@@ -45,15 +45,19 @@ class Program(subprocess.Popen[str]):
         raise AssertionError(f"the program does not end; so far:\n{printed}\n{complaint}")
 
 
+def command_for(source: str, backend: str, options: Mapping[str, object]) -> list[str]:
+    """What starts the program that `program` describes."""
+    return [sys.executable, "-c", PRELUDE.format(path=sys.path, backend=backend, options=options) + dedent(source)]
+
+
 @contextmanager
 def program(source: str, backend: str, **options: object) -> Iterator[Program]:
     """A running program, which finds `bridgeio`, ``BACKEND`` and ``OPTIONS`` (of the run) defined.
 
     :param options: what `bridgeio.run` is to be told beside the backend.
     """
-    code = PRELUDE.format(path=sys.path, backend=backend, options=options) + dedent(source)
     with Program(
-        [sys.executable, "-c", code],
+        command_for(source, backend, options),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -31,6 +31,7 @@ NEVER_WAIT = {
     "bridgeio.datagrams.DatagramSocket.__aenter__": "does nothing",
     "bridgeio.datagrams.DatagramSocket.__aexit__": "closes, which needs no wait",
     "bridgeio.datagrams.DatagramSocket.aclose": "closes, which needs no wait",
+    "bridgeio.files.AsyncFile.__aenter__": "does nothing",
     "bridgeio.groups.TaskGroup.__aenter__": "opens a scope; on Trio a nursery, which does not wait either",
     "bridgeio.locks.Condition.__aexit__": "releases, which needs no wait",
     "bridgeio.locks.Lock.__aexit__": "releases, which needs no wait",

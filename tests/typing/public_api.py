@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from math import inf
-from pathlib import Path
-from typing import assert_type
+from signal import SIGINT, SIGTERM, Signals
+from typing import Any, assert_type
 
 import bridgeio
-from bridgeio import CancelScope, DrainReport, Reader, Server, TaskGroup, TaskStatus, Writer
+from bridgeio import AsyncFile, CancelScope, DrainReport, Path, Reader, Server, TaskGroup, TaskStatus, Writer
 
 
 async def add(a: int, b: int) -> int:
@@ -204,3 +205,61 @@ def synchronous() -> None:
         assert_type(reader, Reader)
     for line in bridgeio.blocking(lines)(1):
         assert_type(line, bytes)
+
+
+async def signals() -> None:
+    with bridgeio.open_signal_receiver(SIGINT, SIGTERM) as received:
+        async for number in received:
+            assert_type(number, Signals)
+    bridgeio.open_signal_receiver("SIGINT")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def files(mode: str) -> None:
+    assert_type(await bridgeio.open_file("name"), AsyncFile[str])
+    assert_type(await bridgeio.open_file("name", "wb"), AsyncFile[bytes])
+    assert_type(await bridgeio.open_file("name", mode), AsyncFile[Any])
+    async with await bridgeio.open_file("name", "r+b") as file:
+        assert_type(await file.read(), bytes)
+        assert_type(await file.write(bytearray(1)), int)
+        assert_type(await file.readinto(bytearray(1)), int)
+        await file.write("text")  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+        async for line in file:
+            assert_type(line, bytes)
+    text = bridgeio.wrap_file(io.StringIO())
+    assert_type(await text.readlines(), list[str])
+    await text.read1()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def paths() -> None:
+    path = Path("a") / "b"
+    assert_type(path, Path)
+    assert_type("a" / path, Path)
+    assert_type(path.parent, Path)
+    assert_type(await path.resolve(), Path)
+    assert_type(await path.exists(), bool)
+    assert_type(await path.read_text(), str)
+    assert_type(await path.open("rb"), AsyncFile[bytes])
+    assert_type(await Path.cwd(), Path)
+    async for entry in path.glob("*"):
+        assert_type(entry, Path)
+
+
+async def temporary_files() -> None:
+    async with bridgeio.TemporaryFile() as file:
+        assert_type(file, AsyncFile[bytes])
+    async with bridgeio.NamedTemporaryFile("w+") as text:
+        assert_type(text, AsyncFile[str])
+    async with bridgeio.SpooledTemporaryFile(10, "w") as spooled:
+        await spooled.write("text")
+    async with bridgeio.TemporaryDirectory() as name:
+        assert_type(name, str)
+    async with bridgeio.TemporaryDirectory(b"x") as encoded:
+        assert_type(encoded, bytes)
+    assert_type(await bridgeio.mkstemp(), tuple[int, str])
+    assert_type(await bridgeio.mkdtemp(b"x"), bytes)
+
+
+async def standard_streams() -> None:
+    assert_type(await bridgeio.open_stdin(limit=10), Reader)
+    assert_type(await bridgeio.open_stdout(), Writer)
+    assert_type(await bridgeio.open_stderr(write_limit=10), Writer)

@@ -18,6 +18,7 @@ from bridgeio.testing.suite.draining import *  # noqa: F403
 from bridgeio.testing.suite.dumping import *  # noqa: F403
 from bridgeio.testing.suite.encrypting import *  # noqa: F403
 from bridgeio.testing.suite.fairness import *  # noqa: F403
+from bridgeio.testing.suite.filing import *  # noqa: F403
 from bridgeio.testing.suite.forking import *  # noqa: F403
 from bridgeio.testing.suite.generators import *  # noqa: F403
 from bridgeio.testing.suite.handshaking import *  # noqa: F403
@@ -30,6 +31,7 @@ from bridgeio.testing.suite.multicasting import *  # noqa: F403
 from bridgeio.testing.suite.names import *  # noqa: F403
 from bridgeio.testing.suite.offloading import *  # noqa: F403
 from bridgeio.testing.suite.overseeing import *  # noqa: F403
+from bridgeio.testing.suite.paths import *  # noqa: F403
 from bridgeio.testing.suite.portals import *  # noqa: F403
 from bridgeio.testing.suite.processes import *  # noqa: F403
 from bridgeio.testing.suite.promises_groups import *  # noqa: F403
@@ -40,16 +42,21 @@ from bridgeio.testing.suite.quiet import *  # noqa: F403
 from bridgeio.testing.suite.running import *  # noqa: F403
 from bridgeio.testing.suite.scopes import *  # noqa: F403
 from bridgeio.testing.suite.serving import *  # noqa: F403
+from bridgeio.testing.suite.signalling import *  # noqa: F403
+from bridgeio.testing.suite.standard_streams import *  # noqa: F403
 from bridgeio.testing.suite.strangers import *  # noqa: F403
 from bridgeio.testing.suite.streams import *  # noqa: F403
 from bridgeio.testing.suite.stress import *  # noqa: F403
 from bridgeio.testing.suite.sweeps import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_datagrams import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_files import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_locks import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_natives import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_processes import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_queues import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_servers import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_signals import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_standard import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_tasks import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_threads import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_tls import *  # noqa: F403
