@@ -16,6 +16,7 @@ if sys.platform == "win32":
     raise ImportError("bridgeio does not support Windows yet: it needs epoll or kqueue under every framework")
 
 from bridgeio import errors, lowlevel
+from bridgeio.accepted import serve_stream
 from bridgeio.barriers import Barrier, BarrierStatistics
 from bridgeio.channels import (
     MemoryObjectReceiveStream,
@@ -75,6 +76,7 @@ from bridgeio.semaphores import CapacityLimiter, CapacityLimiterStatistics, Sema
 from bridgeio.server import DrainReport, Server, current_server, serve, serve_task, serve_unix
 from bridgeio.tasks import TaskInfo
 from bridgeio.ticks import every
+from bridgeio.wrapping import wrap
 from bridgeio.writer import Writer
 
 __version__ = "0.1.0"
@@ -154,9 +156,11 @@ __all__ = [
     "run",
     "run_server",
     "serve",
+    "serve_stream",
     "serve_task",
     "serve_unix",
     "sleep",
     "sleep_forever",
     "sleep_until",
+    "wrap",
 ]

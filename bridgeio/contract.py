@@ -25,12 +25,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from bridgeio.cancellation import Scope, cancel, why
 from bridgeio.errors import AdapterError
 from bridgeio.limits import BUDGET
 from bridgeio.lookups import AddressInfo, getaddrinfo, look_up_in_thread
+from bridgeio.natives import Feed, NativeGroup, NativeScope, NativeStream
 from bridgeio.poller import Poller
 from bridgeio.pollers import new_poller
 from bridgeio.tasks import Observed, ScopeState, TaskInfo, families, remember
@@ -44,11 +45,13 @@ __all__ = [
     "AddressInfo",
     "Backend",
     "Capabilities",
+    "Feed",
     "Handle",
     "Host",
     "Main",
     "NativeGroup",
     "NativeScope",
+    "NativeStream",
     "Observed",
     "Poller",
     "Probe",
@@ -64,7 +67,7 @@ __all__ = [
     "why",
 ]
 
-CONTRACT = (1, 0)
+CONTRACT = (1, 1)
 
 T = TypeVar("T")
 Main = Callable[[], Coroutine[Any, Any, T]]
@@ -139,6 +142,8 @@ class Backend(ABC):
     """A framework that has been imported."""
 
     name: str
+    wraps: str = ""
+    """What ``unwrap`` knows, in words, for an error: ``"a trio.abc.Stream"``."""
 
     @abstractmethod
     def run(self, main: Main[T], options: Mapping[str, object]) -> T:
@@ -188,12 +193,21 @@ class Backend(ABC):
     def versions(self) -> dict[str, str]:
         """The framework's name and version, and of what else decides how it behaves."""
 
+    def unwrap(self, native: object) -> object | None:
+        """For `bridgeio.wrap`: what carries the bytes of a stream of the framework's own. ``None`` if it is none.
+
+        Either a `NativeStream`; or a connected socket, which is then the core's, the given object being of no use
+        from now on; or an object with ``receive``, ``send`` and ``aclose``. (Since 1.1.)
+        """
+        return None
+
 
 class Host(ABC):
     """One running loop. The base class owns what every loop of ours has: a poller and timers.
 
     :ivar backend: the name under which `current_backend` reports it.
     :ivar lingering: writers that were closed and still flush.
+    :ivar fed: streams of the framework's own that the core has wrapped, and that are not gone.
     :ivar mains: the tasks that carry a `bridgeio.run`.
     :ivar variables: the values of `bridgeio.lowlevel.RunVar`.
     :cvar cancelled_class: the exception class that means "cancelled" here, by a scope or natively.
@@ -211,6 +225,7 @@ class Host(ABC):
     def __init__(self) -> None:
         self.timers = Timers(self.now, self.call_at)
         self.lingering: set[Any] = set()
+        self.fed: set[Any] = set()
         self.mains: set[Any] = set()
         self.variables: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._poller: Poller | None = None
@@ -460,39 +475,6 @@ class Task(Observed):
     def ends_a_block(self, error: BaseException) -> bool:
         """Whether this is a cancellation, of any kind: a task group that ends by it lets it out as it is."""
         return isinstance(error, self.host.cancelled_class)
-
-
-class NativeScope(Protocol):
-    """What `Host.open_scope` returns: a scope of the framework's own behind these names."""
-
-    @property
-    def deadline(self) -> float: ...
-    @deadline.setter
-    def deadline(self, when: float) -> None: ...
-    @property
-    def shield(self) -> bool: ...
-    @shield.setter
-    def shield(self, value: bool) -> None: ...
-    def __enter__(self) -> object: ...
-    def __exit__(self, *exc: Any) -> bool | None: ...
-    def cancel(self, reason: str | None) -> None: ...
-    @property
-    def cancel_called(self) -> bool: ...
-    @property
-    def cancelled_caught(self) -> bool: ...
-
-
-class NativeGroup(Protocol):
-    """What `Host.open_group` returns. Its children must be `Task` records too."""
-
-    async def __aenter__(self) -> NativeScope: ...
-    async def __aexit__(self, *exc: Any) -> bool | None: ...
-    def start_soon(
-        self, function: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...], name: str
-    ) -> None: ...
-    async def start(
-        self, function: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...], name: str
-    ) -> Any: ...
 
 
 CURRENT: contextvars.ContextVar[Task | None] = contextvars.ContextVar("bridgeio_task", default=None)
