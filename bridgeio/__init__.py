@@ -16,6 +16,7 @@ if sys.platform == "win32":
     raise ImportError("bridgeio does not support Windows yet: it needs epoll or kqueue under every framework")
 
 from bridgeio import errors, from_thread, lowlevel, to_process, to_thread
+from bridgeio.accepted import serve_stream
 from bridgeio.barriers import Barrier, BarrierStatistics
 from bridgeio.channels import (
     MemoryObjectReceiveStream,
@@ -100,6 +101,7 @@ from bridgeio.unix_datagrams import (
     create_connected_unix_datagram_socket,
     create_unix_datagram_socket,
 )
+from bridgeio.wrapping import wrap
 from bridgeio.writer import Writer
 
 __version__ = "0.1.0"
@@ -210,6 +212,7 @@ __all__ = [
     "run_process",
     "run_server",
     "serve",
+    "serve_stream",
     "serve_task",
     "serve_unix",
     "sleep",
@@ -217,5 +220,6 @@ __all__ = [
     "sleep_until",
     "to_process",
     "to_thread",
+    "wrap",
     "wrap_file",
 ]

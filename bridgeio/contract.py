@@ -35,7 +35,7 @@ from bridgeio.crossing import Crossing
 from bridgeio.errors import AdapterError
 from bridgeio.limits import BUDGET
 from bridgeio.lookups import AddressInfo, getaddrinfo, getnameinfo, look_up_in_thread
-from bridgeio.nativescopes import NativeGroup, NativeScope
+from bridgeio.natives import Feed, NativeGroup, NativeScope, NativeStream
 from bridgeio.poller import Poller
 from bridgeio.pollers import new_poller
 from bridgeio.tasks import Observed, ScopeState, TaskInfo, families, remember
@@ -49,11 +49,13 @@ __all__ = [
     "AddressInfo",
     "Backend",
     "Capabilities",
+    "Feed",
     "Handle",
     "Host",
     "Main",
     "NativeGroup",
     "NativeScope",
+    "NativeStream",
     "Observed",
     "OnExit",
     "Poller",
@@ -114,6 +116,8 @@ class Backend(ABC):
     """A framework that has been imported."""
 
     name: str
+    wraps: str = ""
+    """What ``unwrap`` knows, in words, for an error: ``"a trio.abc.Stream"``."""
 
     @abstractmethod
     def run(self, main: Main[T], options: Mapping[str, object]) -> T:
@@ -163,12 +167,21 @@ class Backend(ABC):
     def versions(self) -> dict[str, str]:
         """The framework's name and version, and of what else decides how it behaves."""
 
+    def unwrap(self, native: object) -> object | None:
+        """For `bridgeio.wrap`: what carries the bytes of a stream of the framework's own. ``None`` if it is none.
+
+        Either a `NativeStream`; or a connected socket, which is then the core's, the given object being of no use
+        from now on; or an object with ``receive``, ``send`` and ``aclose``. (Since 1.1.)
+        """
+        return None
+
 
 class Host(Crossing, ABC):
     """One running loop. The base class owns what every loop of ours has: a poller and timers.
 
     :ivar backend: the name under which `current_backend` reports it.
     :ivar lingering: writers that were closed and still flush.
+    :ivar fed: streams of the framework's own that the core has wrapped, and that are not gone.
     :ivar mains: the tasks that carry a `bridgeio.run`.
     :ivar variables: the values of `bridgeio.lowlevel.RunVar`.
     :cvar cancelled_class: the exception class that means "cancelled" here, by a scope or natively.
@@ -186,6 +199,7 @@ class Host(Crossing, ABC):
     def __init__(self) -> None:
         self.timers = Timers(self.now, self.call_at)
         self.lingering: set[Any] = set()
+        self.fed: set[Any] = set()
         self.mains: set[Any] = set()
         self.variables: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._poller: Poller | None = None

@@ -27,7 +27,7 @@ NOT_PLAIN = URGENT | FINAL  # rules 1 and 2
 READABLE = READ | URGENT | FINAL
 WRITABLE = WRITE | ERROR | HANGUP
 
-__all__ = ["DescriptorSource"]
+__all__ = ["DescriptorSource", "other_run", "unusable"]
 
 
 class DescriptorSource:
@@ -140,13 +140,10 @@ class DescriptorSource:
         return self.fd < 0
 
     def why_unusable(self) -> StreamClosedError:
-        return _unusable(self.peer, self.fd < 0)
+        return unusable(self.peer, self.fd < 0)
 
     def of_another_run(self) -> SharedBetweenRunsError:
-        """Nobody here could wake the task that wants to wait: its loop is another, and maybe its thread."""
-        return SharedBetweenRunsError(
-            f"the stream to {show_address(self.peer)} belongs to another run or loop: use it in a task of that one"
-        )
+        return other_run(self.peer)
 
     def abandon(self) -> None:
         """The poller is gone: nothing will be ready any more, and every use is an error."""
@@ -220,10 +217,17 @@ def _nothing_to_forget() -> bool:
     return True
 
 
-def _unusable(peer: object, closed: bool) -> StreamClosedError:
+def other_run(peer: object) -> SharedBetweenRunsError:
+    """Nobody here could wake the task that wants to wait: its loop is another, and maybe its thread."""
+    return SharedBetweenRunsError(
+        f"the stream to {show_address(peer)} belongs to another run or loop: use it in a task of that one"
+    )
+
+
+def unusable(peer: object, closed: bool) -> StreamClosedError:
     why = "was closed by this side" if closed else "belongs to a run that has ended, or to a process that was forked"
     return StreamClosedError(f"the stream to {show_address(peer)} {why}")
 
 
 def _refuse_use(peer: object, closed: bool, data: object) -> Any:
-    raise _unusable(peer, closed)
+    raise unusable(peer, closed)

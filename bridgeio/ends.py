@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from bridgeio.buffers import Bytes, Receive, Send
 from bridgeio.contract import Host, Task
 
-__all__ = ["ByteSink", "ByteSource"]
+__all__ = ["ByteEnds", "ByteSink", "ByteSource"]
 
 
 class ByteSource(Protocol):
@@ -44,7 +44,8 @@ class ByteSink(Protocol):
     :ivar send: takes some of the bytes, and says how many; raises `BlockingIOError` if it takes none now,
         and any other `OSError` if it never will.
     :ivar usable: whether it may be tried at all; see ``why_unusable``.
-    :ivar closed: whether ``close`` was called.
+    :ivar closed: whether ``close`` was called, and has happened. If it takes its time, what
+        ``call_when_writable`` was given is called after it, too.
     """
 
     host: Host
@@ -65,3 +66,7 @@ class ByteSink(Protocol):
     def extra(self, name: str, default: Any) -> Any: ...
     def why_unusable(self) -> OSError: ...
     def of_another_run(self) -> Exception: ...
+
+
+class ByteEnds(ByteSource, ByteSink, Protocol):
+    """Both in one."""

@@ -32,6 +32,7 @@ __all__ = [
     "TruncatedStreamError",
     "WouldBlock",
     "WriteBufferFullError",
+    "again",
     "check_options",
     "describe",
     "show_address",
@@ -192,6 +193,13 @@ def describe(error: OSError, operation: str, where: object = None) -> OSError:
         better = type(error)(error.errno, message)
     better.__cause__ = error
     return better
+
+
+def again(error: OSError) -> OSError:
+    """A copy, to be raised once more: each traceback would hang on the one before, and hold what it refers to."""
+    copy = type(error)(*error.args)
+    copy.__cause__ = error.__cause__
+    return copy
 
 
 def show_address(address: object) -> str:

@@ -50,6 +50,24 @@ class ServeOptions:
         if self.limit < 1:
             raise ValueError(f"limit must be at least 1 byte, not {self.limit}")
 
+    async def secure(self, writer: Writer) -> None:
+        """Begins TLS, if it was asked for."""
+        if self.ssl is not None:
+            await writer.start_tls(
+                self.ssl,
+                server_side=True,
+                handshake_timeout=self.handshake_timeout,
+                standard_compatible=self.standard_compatible,
+            )
+
+    def report(self, error: Exception, peer: Any) -> None:
+        """A connection has failed."""
+        try:
+            self.on_error(error, peer)
+        except Exception:
+            logger.exception("on_error failed for %s, with this error:", show_address(peer))
+            log_error(error, peer)
+
 
 def log_error(error: Exception, peer: Any) -> None:
     """The default ``on_error``: a broken connection is no news, failed TLS a warning, anything else an error."""

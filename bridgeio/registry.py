@@ -35,10 +35,12 @@ __all__ = [
     "current_backend",
     "current_host",
     "current_task",
+    "framework_of",
     "is_installed",
     "known_backends",
     "running_host",
     "surrounding_backend",
+    "surrounding_backends",
 ]
 
 ENTRY_POINTS = "bridgeio.adapters"
@@ -212,6 +214,26 @@ def surrounding_backend() -> Backend | None:
     for name, inside in _probes():
         if inside():
             return backend(name)
+    return None
+
+
+def surrounding_backends() -> list[Backend]:
+    """`surrounding_backend`, and all the others that the caller is in as well: a Tornado application is one of
+    asyncio's, too, and whoever was asked first has given the loop its name."""
+    first = surrounding_backend()
+    inside = [backend(name) for name, is_inside in _probes() if is_inside()]
+    return list(dict.fromkeys([first, *inside] if first is not None else inside))
+
+
+def framework_of(thing: object) -> str | None:
+    """The name of the backend whose framework has defined the thing's class, or that of the first in a tuple."""
+    if isinstance(thing, tuple) and thing:
+        thing = thing[0]
+    roots = {kind.__module__.partition(".")[0] for kind in type(thing).__mro__}
+    for name in known_backends():
+        with contextlib.suppress(AdapterError, ImportError):
+            if roots.intersection(adapter(name).requires):
+                return name
     return None
 
 

@@ -15,7 +15,7 @@ from bridgeio.registry import current_host, current_task
 from bridgeio.scopes import CancelScope
 from bridgeio.server import Handler, Server, serve, serve_unix
 from bridgeio.signals import signals_call, signals_wake
-from bridgeio.streams import flush_lingering
+from bridgeio.streams import end_fed, flush_lingering
 from bridgeio.visits import end_visits
 
 __all__ = ["run", "run_server", "serve_until_signal"]
@@ -64,6 +64,8 @@ def run(
             with CancelScope(shield=True):
                 await end_visits(task)
                 await flush_lingering(task.host)
+                if len(task.host.mains) == 1:
+                    await end_fed(task.host)
             task.host.mains.discard(task)
 
     try:

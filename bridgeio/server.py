@@ -265,35 +265,19 @@ class Server:
         _CONNECTION.set(connection)
         try:
             with connection.scope:
-                if self._options.ssl is not None:
-                    await self._secure(writer, self._options.ssl)
+                await self._options.secure(writer)
                 await self._options.handler(reader, writer)
                 writer.close()
                 await writer.wait_closed()
                 connection.finished = True
         except Exception as error:
             connection.failed = True
-            self._report_error(error, connection.source.peer)
+            self._options.report(error, connection.source.peer)
         finally:
             writer.close()
             self._connections.discard(connection)
             ended, self._connection_ended = self._connection_ended, Event()
             ended.set()
-
-    async def _secure(self, writer: Writer, context: SSLContext) -> None:
-        await writer.start_tls(
-            context,
-            server_side=True,
-            handshake_timeout=self._options.handshake_timeout,
-            standard_compatible=self._options.standard_compatible,
-        )
-
-    def _report_error(self, error: Exception, peer: Any) -> None:
-        try:
-            self._options.on_error(error, peer)
-        except Exception:
-            logger.exception("on_error failed for %s, with this error:", show_address(peer))
-            log_error(error, peer)
 
 
 class Serving:

@@ -39,7 +39,7 @@ class SocketSource(DescriptorSource):
             reset_on_close(self.sock)
 
     def extra(self, name: str, default: Any) -> Any:
-        if name == "socket":
+        if name in ("socket", "native"):
             return self.sock
         if name == "peername":
             return self.peer

@@ -1,22 +1,23 @@
-"""A connected socket as a `Reader` and a `Writer`, and an end of a pipe as one of them."""
+"""What carries bytes both ways, as a `Reader` and a `Writer`, and an end of a pipe as one of them."""
 
 from __future__ import annotations
 
 import socket
 
 from bridgeio.contract import Host
-from bridgeio.ends import ByteSink
+from bridgeio.ends import ByteEnds, ByteSink
+from bridgeio.events import Event
 from bridgeio.guarded import GuardedWriter
-from bridgeio.limits import LIMIT, WRITE_LIMIT
+from bridgeio.limits import LIMIT, UNRESPONSIVE_AFTER, WRITE_LIMIT
 from bridgeio.pipes import PipeSource
 from bridgeio.reader import Reader
-from bridgeio.sockets import SocketSource
+from bridgeio.scopes import move_on_after
 from bridgeio.writer import Writer
 
-__all__ = ["flush_lingering", "pipe_reader", "pipe_writer", "stream_over", "tune", "writer_over"]
+__all__ = ["end_fed", "flush_lingering", "pipe_reader", "pipe_writer", "stream_over", "tune", "writer_over"]
 
 
-def stream_over(source: SocketSource, limit: int = LIMIT, write_limit: int = WRITE_LIMIT) -> tuple[Reader, Writer]:
+def stream_over(source: ByteEnds, limit: int = LIMIT, write_limit: int = WRITE_LIMIT) -> tuple[Reader, Writer]:
     reader = Reader(source, limit)
     return reader, writer_over(source, reader, write_limit)
 
@@ -47,6 +48,17 @@ def tune(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if _NOTSENT_LOWAT is not None:
         sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, 16 * 1024)
+
+
+async def end_fed(host: Host) -> None:
+    """The run is over: what it has wrapped, and nobody has closed, ends with it."""
+    for source in list(host.fed):
+        source.end()
+    with move_on_after(UNRESPONSIVE_AFTER):  # somebody else's code may never say that it has
+        while host.fed:
+            gone = Event()
+            next(iter(host.fed)).call_when_writable(gone.set)
+            await gone.wait()
 
 
 async def flush_lingering(host: Host) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from bridgeio.buffers import Bytes, SealedBuffer, SendBuffer, flat
 from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Task, get_current
+from bridgeio.drains import Drain
 from bridgeio.ends import ByteSink
-from bridgeio.errors import BusyError, StreamClosedError, WriteBufferFullError, describe, show_address
+from bridgeio.errors import BusyError, StreamClosedError, WriteBufferFullError, again, describe, show_address
 from bridgeio.limits import HANDSHAKE_TIMEOUT, HIGH_WATER, LINGER, WRITE_LIMIT
 from bridgeio.reader import Reader
 from bridgeio.registry import current_task
@@ -55,6 +56,7 @@ class Writer:
         "_securing",
         "_send",
         "_source",
+        "_untold",
         "linger",
         "write_limit",
     )
@@ -78,6 +80,7 @@ class Writer:
         self._open = True
         self._closing = False
         self._eof = False
+        self._untold = False  # that somebody else's transport has lost what it had taken
         self._linger_timer: Timer | None = None
         self._high = HIGH_WATER
         self._low = HIGH_WATER // 4
@@ -181,10 +184,10 @@ class Writer:
             self._layer.say_all_goodbyes()
         if not self._pending.size or self._error is not None or not self._source.usable:
             self._finish()  # after an error nobody would take the rest
-            return
-        host = self._source.host
-        host.lingering.add(self)
-        self._linger_timer = host.timers.add(host.now() + self.linger, self._linger_over)
+        if not self._source.closed:
+            host = self._source.host
+            host.lingering.add(self)
+            self._linger_timer = host.timers.add(host.now() + self.linger, self._linger_over)
 
     def abort(self) -> None:
         """Drops what is waiting and closes at once; a TCP peer sees a reset.
@@ -215,7 +218,7 @@ class Writer:
         task = await begin()
         if not self._source.closed:
             await self._wait_until(task, self._is_closed)
-        if self._error is not None and self._pending.size:
+        if self._error is not None and (self._pending.size or self._untold):
             raise self._refusal()
         await spend(task)
 
@@ -241,7 +244,8 @@ class Writer:
         return self._pending.size
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """``"socket"``, ``"peername"`` or ``"sockname"``; ``default`` for anything else.
+        """``"socket"``, ``"peername"`` or ``"sockname"``; ``default`` for anything else. ``"native"`` is what carries
+        the bytes: what was given to `wrap`, or the socket.
 
         Under TLS also ``"ssl_object"``, ``"sslcontext"``, ``"peercert"``, ``"cipher"`` and ``"compression"``,
         as of asyncio's transports. The socket is for options; reading, writing or closing it confuses the
@@ -405,8 +409,11 @@ class Writer:
         self._wake_drainers()
 
     def _linger_over(self) -> None:
-        reason = f"the peer did not take the last {self._pending.size} bytes within linger={self.linger} s"
+        last = f"the last {self._pending.size} bytes" if self._pending.size else "what was written last"
+        reason = f"the peer did not take {last} within linger={self.linger} s"
         self._remember(ConnectionAbortedError(errno.ECONNABORTED, reason), "write to")
+        self._untold = True
+        self._source.call_when_writable(None)  # a transport that is lost at once must not be flushed into
         self._source.reset()
         self._finish()
 
@@ -419,15 +426,24 @@ class Writer:
             self._remember(error, "end the stream to")
 
     def _finish(self) -> None:
+        source = self._source
+        if self._layer is not None:
+            self._layer.end_all()
+        source.close()
+        self._send = source.send  # not ours any more: that would be a cycle
+        if source.closed:
+            self._closed()
+        else:  # somebody else's transport, which still flushes
+            source.call_when_writable(self._finish)
+            source.host.lingering.add(self)
+        self._wake_drainers()
+
+    def _closed(self) -> None:
         if self._linger_timer is not None:
             self._linger_timer.cancel()
             self._linger_timer = None
-        if self._layer is not None:
-            self._layer.end_all()
-        self._source.close()
-        self._send = self._source.send  # not ours any more: that would be a cycle
+        self._source.call_when_writable(None)
         self._source.host.lingering.discard(self)
-        self._wake_drainers()
 
     def forget_drainer(self, task: Task) -> bool:
         if task not in self._drainers:
@@ -445,7 +461,7 @@ class Writer:
             task.wake()
 
     async def _wait_until(self, task: Task, reached: Callable[[], bool]) -> None:
-        abort = _Drain(self, task, reached == self._is_closed)
+        abort = Drain(self, task, reached == self._is_closed)
         if task.host is not self._source.host and not reached():
             raise self._source.of_another_run()
         while not reached():
@@ -464,35 +480,13 @@ class Writer:
     def _refusal(self) -> Exception:
         if self._error is not None:
             self._pending.clear()  # what was lost has been told, and wait_closed() need not tell it again
+            self._untold = False
             if isinstance(self._error, StreamClosedError):
                 return StreamClosedError(*self._error.args)
-            return _again(self._error)
+            return again(self._error)
         if not self._source.closed and not self._source.usable:
             return self._source.why_unusable()
         if self._securing:
             return BusyError(f"the TLS handshake of the stream to {self._peer} is under way")
         how = "was ended by write_eof()" if self._eof and not self._closing else "was closed by this side"
         return StreamClosedError(f"the stream to {self._peer} {how}")
-
-
-class _Drain:
-    """One task's wait for a writer. Calling it is the wait's ``abort``."""
-
-    __slots__ = ("_task", "_until_closed", "_writer")
-
-    def __init__(self, writer: Writer, task: Task, until_closed: bool) -> None:
-        self._writer = writer
-        self._task = task
-        self._until_closed = until_closed
-
-    def __call__(self) -> bool:
-        return self._writer.forget_drainer(self._task)
-
-    def doing(self, abort: object) -> str:
-        return self._writer.doing(self._until_closed)
-
-
-def _again(error: OSError) -> OSError:
-    copy = type(error)(*error.args)
-    copy.__cause__ = error.__cause__
-    return copy

@@ -12,6 +12,7 @@ interrupt             ``cancel()`` on the Future that the task awaits, once; in 
 call_at               ``loop.call_at``
 call_soon_threadsafe  ``loop.call_soon_threadsafe``
 watch                 ``loop.add_reader`` and ``loop.add_writer``
+unwrap                a pair of streams: their transport, with a protocol of ours
 cancelled_class       `asyncio.CancelledError`
 run                   `asyncio.Runner`; options ``loop_factory`` and ``debug``
 ====================  =====================================================================

@@ -13,6 +13,7 @@ from bridgeio.errors import BackendBusyError, NoBackendError, check_options
 from bridgeio_asyncio.adopted import AdoptedTask
 from bridgeio_asyncio.generators import Generators
 from bridgeio_asyncio.host import AsyncioHost, host_of
+from bridgeio_asyncio.streams import AsyncioStream
 from bridgeio_asyncio.task import SpawnedTask, drive
 
 __all__ = ["AsyncioBackend"]
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 class AsyncioBackend(Backend):
     """asyncio under one of its names: they differ in the loop that is made, and in nothing else."""
+
+    wraps = "an (asyncio.StreamReader, asyncio.StreamWriter) pair"
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -48,6 +51,11 @@ class AsyncioBackend(Backend):
         if self.name == "uvloop":
             return {"uvloop": version("uvloop")}
         return {"asyncio": platform.python_version()}
+
+    def unwrap(self, native: object) -> object | None:
+        if isinstance(native, tuple) and [type(end) for end in native] == [asyncio.StreamReader, asyncio.StreamWriter]:
+            return AsyncioStream(native)
+        return None
 
     def _runner_arguments(self, *, debug: bool | None = None, loop_factory: Any = None) -> dict[str, Any]:
         if self.name == "uvloop" and loop_factory is None:

@@ -9,12 +9,14 @@ Host                the asyncio loop under an ``IOLoop``
 Task                an `asyncio.Task`; a Tornado handler's coroutine is one, too
 now                 the asyncio loop's clock. ``IOLoop.time()`` is wall-clock time:
                     a deadline for bridgeio is made from `bridgeio.current_time`
+unwrap              an ``IOStream``, with one read and one write outstanding
 run                 `asyncio.Runner` with an ``IOLoop`` for its loop; options
                     ``loop_factory`` and ``debug``
 ==================  ================================================================
 
 Not promised: what `bridgeio_asyncio` does not. A cancelled ``IOStream`` read leaves that stream
-unusable; that is Tornado's, and no scope of ours can mend it.
+unusable; that is Tornado's, and no scope of ours can mend it. One that was wrapped is not cancelled, but ends as
+a whole with its peer's direction.
 """
 
 from __future__ import annotations

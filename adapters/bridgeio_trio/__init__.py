@@ -14,6 +14,7 @@ open_group               `trio.open_nursery`
 call_at                  the deadline of a scope in which a system task sleeps
 call_soon_threadsafe     ``TrioToken.run_sync_soon``
 watch                    a system task in `trio.lowlevel.wait_readable` or ``wait_writable``
+unwrap                   a ``SocketStream``'s socket; another stream's methods
 cancelled_class          `trio.Cancelled`
 run                      `trio.run`; options ``clock``, ``instruments``,
                          ``restrict_keyboard_interrupt_to_checkpoints`` and

@@ -10,6 +10,7 @@ import trio
 from bridgeio.contract import Backend, Main
 from bridgeio.errors import BackendBusyError, NoBackendError, check_options
 from bridgeio_trio.host import TrioHost, current_host
+from bridgeio_trio.streams import TrioStream
 from bridgeio_trio.task import TrioTask
 
 __all__ = ["TrioBackend"]
@@ -23,6 +24,7 @@ class TrioBackend(Backend):
     """Trio, run by us or found running, in guest mode too."""
 
     name = "trio"
+    wraps = "a trio.abc.Stream"
 
     def run(self, main: Main[T], options: Mapping[str, object]) -> T:
         check_options(self.name, options, *OPTIONS)
@@ -39,6 +41,11 @@ class TrioBackend(Backend):
 
     def versions(self) -> dict[str, str]:
         return {"trio": trio.__version__}
+
+    def unwrap(self, native: object) -> object | None:
+        if isinstance(native, trio.SocketStream):
+            return native.socket
+        return TrioStream(native) if isinstance(native, trio.abc.Stream) else None
 
     async def _run_main(self, main: Main[T]) -> T:
         """Begins with a record of ours, lest a task that blocks in this run be taken for this one."""

@@ -12,6 +12,7 @@ call_soon_threadsafe  ``reactor.callFromThread``
 watch                 ``reactor.addReader`` and ``reactor.addWriter``
 resolve               the reactor's ``nameResolver``, if the application installed one;
                       ``reverse`` the system's, because that one knows no names of addresses
+unwrap                a transport: its protocol and its producer are ours from then on
 cancelled_class       a class of ours that is no `Exception`, so that ``except Exception``
                       lets it pass
 run                   ``reactor.run``, left with ``reactor.crash``; option ``reactor``:
@@ -45,8 +46,9 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from bridgeio_twisted.backend import TwistedBackend
+    from bridgeio_twisted.factories import Serve, ServerFactory
 
-__all__ = ["ADAPTER", "as_deferred"]
+__all__ = ["ADAPTER", "as_deferred", "server_factory"]
 
 T = TypeVar("T")
 
@@ -69,6 +71,22 @@ def as_deferred(coro: Coroutine[Any, Any, T]) -> Deferred[T]:
     from bridgeio_twisted.deferreds import start
 
     return start(coro)
+
+
+def server_factory(serve: Serve) -> ServerFactory:
+    """A factory for any endpoint, whose connections are served by a coroutine each::
+
+        endpoint.listen(server_factory(partial(bridgeio.serve_stream, handler)))
+
+    Each runs under `as_deferred`. The factory has ``connections``, the number of those that run, and
+    ``cancel()``, which ends them and returns a Deferred that fires when they have ended.
+
+    :param serve: called with the transport of each connection; returns a coroutine, as `bridgeio.serve_stream`
+        does. It is called at once, so that the transport can be wrapped before anything comes.
+    """
+    from bridgeio_twisted.factories import ServerFactory
+
+    return ServerFactory(serve)
 
 
 def _inside() -> bool:

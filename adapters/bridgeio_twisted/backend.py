@@ -37,6 +37,7 @@ class TwistedBackend(Backend):
     """Twisted, with the one reactor that the process has."""
 
     name = "twisted"
+    wraps = "the transport of a Twisted protocol"
 
     def __init__(self) -> None:
         self._one_at_a_time = original("_thread", "allocate_lock")()
@@ -65,6 +66,11 @@ class TwistedBackend(Backend):
         if reactor is not None:
             versions["reactor"] = type(reactor).__name__
         return versions
+
+    def unwrap(self, native: object) -> object | None:
+        from bridgeio_twisted.streams import TwistedStream, is_transport  # which some reactors do not want so early
+
+        return TwistedStream(native) if is_transport(native) else None
 
     def _named_reactor(self, *, reactor: str | None = None) -> str | None:
         if reactor is not None and reactor not in REACTORS:

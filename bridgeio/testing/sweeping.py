@@ -340,10 +340,10 @@ class _Books:
     async def balance(self) -> tuple[bool, str]:
         """Whether there is no more than before, if need be after a while; and what there is."""
         now = _Books.of(self.host)
-        with bridgeio.move_on_after(LEFTOVERS_GO):
-            while self._exceeded_by(now):
-                await bridgeio.sleep(0.001)
-                now = _Books.of(self.host)
+        patience = bridgeio.current_time() + LEFTOVERS_GO  # a deadline of ours would be one timer too many
+        while self._exceeded_by(now) and bridgeio.current_time() < patience:
+            await bridgeio.sleep(0.001)
+            now = _Books.of(self.host)
         more = [f"{name} {self.counts[name]} -> {count}" for name, count in now.counts.items()]
         new = sorted(now.descriptors - self.descriptors)
         return not self._exceeded_by(now), f"it has left something behind: {', '.join(more)}, new descriptors {new}"

@@ -130,6 +130,20 @@ async def test_a_leaked_descriptor_is_found() -> None:
     assert re.search(r"new descriptors \['\d+:", complaint)
 
 
+async def test_what_soon_goes_away_is_not_left_behind() -> None:
+    """A timer that is still there when a run ends, and a moment later is not, is no leak."""
+
+    async def operation() -> None:
+        runs.append(len(runs))
+        if runs[-1]:  # the first one is what the others are held against
+            current_host().timers.add(bridgeio.current_time() + 0.02, lambda: None)
+        await _one_wait()
+
+    runs: list[int] = []
+    await sweep(_world(operation), moments=[Moment.WAITING])
+    sweeping.sweeps_done()
+
+
 async def test_a_leaked_timer_is_found() -> None:
     """A callback that would come long after the operation."""
 

@@ -32,6 +32,8 @@ PECULIAR = {
     "wait.py": "a framework whose tasks wait for objects that follow its own protocol",
     "workers.py": "no loop: each task is a thread, and somebody starts and ends it",
     "deferreds.py": "a framework whose own code awaits ours as an object of its own, not as a coroutine",
+    "factories.py": "a framework whose servers make an object of the application's for each connection",
+    "streams.py": "a framework with streams of its own that an application may hold, for bridgeio.wrap",
     "scopes.py": "a framework with scopes and groups of its own, which bridgeio's are mapped to",
 }
 

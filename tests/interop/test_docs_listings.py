@@ -21,6 +21,7 @@ import pytest
 import bridgeio
 from bridgeio.testing.datagram_peers import multicast_interfaces
 from bridgeio.testing.peers import Peer
+from bridgeio.testing.pulling import memory_pair
 from bridgeio.testing.tls_peers import NAME, client_context, server_context
 from checkout import ROOT
 from needs import absent
@@ -257,6 +258,35 @@ def test_inside_a_running_application(framework: str) -> None:
         absent(f"{framework} is not installed")
     done = run_python(LISTINGS / f"inside_{framework}.py")
     assert (done.stdout.strip(), done.stderr, done.returncode) == (INSIDE[framework], "", 0)
+
+
+WRAPPED = {
+    "tornado": "b'hello ann\\n'\nb'IS ANYBODY THERE?\\n'",
+    "twisted": "b'3\\n'\nb'none\\n'",
+}
+
+
+@pytest.mark.parametrize("framework", WRAPPED)
+def test_serving_what_a_framework_accepts(framework: str) -> None:
+    """The programs on the page about native streams run, print what they should, and complain of nothing."""
+    if framework not in bridgeio.available_backends():
+        absent(f"{framework} is not installed")
+    done = run_python(LISTINGS / f"wrapping_{framework}.py")
+    assert (done.stdout.strip(), done.stderr, done.returncode) == (WRAPPED[framework], "", 0)
+
+
+@pytest.mark.bridgeio
+async def test_one_protocol_over_a_wrapped_stream() -> None:
+    """The page's coroutine speaks over a socket, and over an object with receive and send."""
+    one, other = socket.socketpair()
+    with Peer(other) as peer:
+        peer.send(b"ann\n")
+        await listing("wrapping").greet(one)
+        assert await peer.receive_all() == b"who are you?\nhello ann\n"
+    near, far = memory_pair()
+    await far.send(b"ann\n")
+    await listing("wrapping").greet(near)
+    assert await far.receive() + await far.receive() == b"who are you?\nhello ann\n"
 
 
 def test_the_synchronous_client() -> None:

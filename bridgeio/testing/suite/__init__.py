@@ -60,11 +60,14 @@ from bridgeio.testing.suite.sweeps_standard import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_tasks import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_threads import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_tls import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_wrapping import *  # noqa: F403
 from bridgeio.testing.suite.synchronising import *  # noqa: F403
 from bridgeio.testing.suite.tasks import *  # noqa: F403
 from bridgeio.testing.suite.ticking import *  # noqa: F403
 from bridgeio.testing.suite.unix_datagrams import *  # noqa: F403
 from bridgeio.testing.suite.worker_processes import *  # noqa: F403
+from bridgeio.testing.suite.wrapping import *  # noqa: F403
+from bridgeio.testing.suite.wrapping_sockets import *  # noqa: F403
 from bridgeio.testing.suite.writing import *  # noqa: F403
 
 # The fixture too: a test file that takes everything has to find what the chapters lean on.
