@@ -10,9 +10,11 @@ from bridgeio.testing.suite.cancelling import *  # noqa: F403
 from bridgeio.testing.suite.connecting import *  # noqa: F403
 from bridgeio.testing.suite.draining import *  # noqa: F403
 from bridgeio.testing.suite.fairness import *  # noqa: F403
+from bridgeio.testing.suite.processes import *  # noqa: F403
 from bridgeio.testing.suite.serving import *  # noqa: F403
 from bridgeio.testing.suite.streams import *  # noqa: F403
 from bridgeio.testing.suite.sweeps import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_processes import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_servers import *  # noqa: F403
 from bridgeio.testing.suite.writing import *  # noqa: F403
 from bridgeio.watching import WatchingPoller

@@ -24,6 +24,7 @@ from bridgeio.testing.suite.leaving import *  # noqa: F403
 from bridgeio.testing.suite.limiting import *  # noqa: F403
 from bridgeio.testing.suite.locking import *  # noqa: F403
 from bridgeio.testing.suite.overseeing import *  # noqa: F403
+from bridgeio.testing.suite.processes import *  # noqa: F403
 from bridgeio.testing.suite.promises_groups import *  # noqa: F403
 from bridgeio.testing.suite.promises_scopes import *  # noqa: F403
 from bridgeio.testing.suite.promises_waits import *  # noqa: F403
@@ -38,6 +39,7 @@ from bridgeio.testing.suite.stress import *  # noqa: F403
 from bridgeio.testing.suite.sweeps import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_locks import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_natives import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_processes import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_queues import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_servers import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_tasks import *  # noqa: F403
