@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import socket
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,26 @@ def test_one_line_differs() -> None:
     served = [line for line in (streams + unix).splitlines() if "run_server(" in line]
     assert [line.replace("options.host, options.port", "path=options.path") for line in served] == [served[1]] * 2
     assert "from echo_streams import echo_client" in unix
+
+
+@pytest.mark.bridgeio
+def test_echo_wc(backend: str) -> None:
+    """Several clients at once get each their own count; one that is in the midst of it does not keep the server."""
+    data = b"one two\nthree\n" * 30_000
+    with listening(python(EXAMPLES / "echo_wc.py", "--backend", backend)) as server, ExitStack() as stack:
+        clients = [stack.enter_context(connected(server.port)) for _ in range(3)]
+        for number, client in enumerate(clients):
+            client.sendall(data * number)
+            client.shutdown(socket.SHUT_WR)
+        for number, client in enumerate(clients):
+            counted = b"".join(iter(partial(client.recv, 4096), b""))
+            assert counted.split() == [b"%d" % (count * 30_000 * number) for count in (2, 3, 14)]
+        with connected(server.port) as client:
+            client.sendall(data)
+            server.signal(signal.SIGTERM)
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(4096)
+        assert (server.end(), server.rest()) == (0, "")
 
 
 @pytest.mark.bridgeio
