@@ -71,6 +71,16 @@ async def test_the_impatient_server() -> None:
 
 
 @pytest.mark.bridgeio
+async def test_the_processes() -> None:
+    """One counts, one answers line by line, one that takes too long is ended."""
+    shown = listing("processes")
+    assert await shown.count_words(b"one two\nthree\n") == 3
+    assert await shown.upper([b"abcd\n", b"bcde\n"]) == [b"ABCd\n", b"BCde\n"]
+    assert await shown.impatient(["echo", "hello"], 1000) == b"hello\n"
+    assert await shown.impatient(["sleep", "1000"], 0.01) is None
+
+
+@pytest.mark.bridgeio
 async def test_the_client_with_a_deadline() -> None:
     """A server that says nothing is a TimeoutError, one that does is not."""
 
