@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import bridgeio
+from bridgeio.limits import WRITE_LIMIT
 from bridgeio.testing.children import children_of, is_gone, zombies
 from bridgeio.testing.meetings import when
 from bridgeio.testing.resources import unchanged, until
@@ -52,6 +53,12 @@ async def test_input_larger_than_any_pipe() -> None:
         done = await bridgeio.run_process("tee /dev/stderr", input=data)
     assert done.stdout == data
     assert done.stderr == data
+
+
+async def test_input_beyond_the_write_limit() -> None:
+    """What is given at once is taken at once: the bound of a `Writer` is for those who never look."""
+    done = await bridgeio.run_process(["wc", "-c"], input=bytes(WRITE_LIMIT + 1))
+    assert int(done.stdout) == WRITE_LIMIT + 1
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
@@ -282,6 +289,13 @@ async def test_the_end_of_the_block() -> None:
         with pytest.raises(bridgeio.StreamClosedError):
             await process.stdout.read()  # type: ignore[union-attr]
         await process.aclose()
+
+
+async def test_the_end_of_the_block_closes_output() -> None:
+    """A program that would write for ever hears that nobody reads it any more."""
+    async with await bridgeio.open_process(["yes"]) as process:
+        pass
+    assert process.returncode == -signal.SIGPIPE
 
 
 async def test_the_end_of_the_block_flushes_input(tmp_path: Path) -> None:
