@@ -412,7 +412,7 @@ async def test_closing_ends_a_wait() -> None:
         await udp.aclose()
 
 
-async def test_closing_in_a_cancelled_scope() -> None:
+async def test_closing_a_datagram_socket_in_a_cancelled_scope() -> None:
     """The block of a socket closes it, also when it is left by a cancel."""
     async with unchanged():
         with bridgeio.CancelScope() as scope:
