@@ -30,7 +30,7 @@ from typing import Any, ClassVar, TypeVar
 
 from bridgeio.cancellation import Scope, cancel, why
 from bridgeio.capabilities import Capabilities
-from bridgeio.children import OnExit, is_child, start_child
+from bridgeio.children import OnExit, start_child
 from bridgeio.crossing import Crossing
 from bridgeio.errors import AdapterError
 from bridgeio.limits import BUDGET
@@ -68,7 +68,6 @@ __all__ = [
     "cancel",
     "families",
     "get_current",
-    "is_child",
     "never",
     "why",
 ]

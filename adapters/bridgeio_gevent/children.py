@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
-from bridgeio.contract import Handle, OnExit, is_child, never
+from bridgeio.contract import Handle, OnExit, never
 from bridgeio.unpatched import original
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ending", "started"]
 
-LOOKS = 3  # at a child that is gone, until libev's word of that is late
+LOOKS = 3  # at a child that has ended, until libev's word of that is late
 BETWEEN = 0.01  # seconds; libev has a turn meanwhile
 
 
@@ -46,9 +46,10 @@ async def started(task: GeventTask, arguments: Mapping[str, Any]) -> Any:
 
 
 class Ending:
-    """The end of a child, told once: as libev tells it, or as lost where libev never will.
+    """The end of a child, told once: by libev, or by the pidfd where libev never will.
 
-    If somebody else has taken the exit code, libev waits for ever. The pidfd tells of the end all the same.
+    Whoever installs a handler of its own for SIGCHLD, as Twisted and uvloop do, leaves libev without word: then the
+    exit code is still there to take. If somebody has taken that, too, it is lost.
     """
 
     def __init__(self, host: GeventHost, popen: Any, on_exit: OnExit) -> None:
@@ -89,7 +90,14 @@ class Ending:
     def _look(self, looks: int) -> None:
         if self._on_exit is None:
             return
-        if self._popen.returncode is not None or not looks:
-            self._tell()
+        if self._popen.returncode is None and looks:
+            self._look_later(looks - 1)
         else:
-            self._look_later(LOOKS if is_child(self._popen.pid) else looks - 1)
+            self._take()
+            self._tell()
+
+    def _take(self) -> None:
+        if self._popen.returncode is None:
+            with suppress(ChildProcessError):
+                _, status = original("os", "waitpid")(self._popen.pid, 0)
+                self._popen.returncode = os.waitstatus_to_exitcode(status)

@@ -227,6 +227,33 @@ def test_beside_gevents(tmp_path: Path, patched: bool) -> None:
     assert program(GEVENT.format(patched=patched), tmp_path) == "each has its own"
 
 
+WITHOUT_LIBEV = """
+import signal
+import sys
+if {patched}:
+    import gevent.monkey
+    gevent.monkey.patch_all()
+import bridgeio
+from bridgeio.testing.children import zombies
+from test_processes_beside import both
+
+async def main():
+    await both()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    print(await both())
+    assert zombies() == set()
+
+bridgeio.run(main, backend="gevent")
+"""
+
+
+@pytest.mark.parametrize("patched", [False, True])
+def test_after_somebody_took_the_signal_from_gevent(tmp_path: Path, patched: bool) -> None:
+    """libev is told of no child any more, so `gevent.subprocess` waits for ever: ours end, with the right codes."""
+    pytest.importorskip("gevent")
+    assert program(WITHOUT_LIBEV.format(patched=patched), tmp_path) == "([0, 1, 2, 3, 4], -9)"
+
+
 def in_a_thread(function: Callable[[], Any]) -> Any:
     """What it returns, or its error, from a thread that is not the main one."""
     outcome: list[Any] = []
