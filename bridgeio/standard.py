@@ -236,8 +236,8 @@ class FileSource(_InThreads):
     def doing(self, abort: object) -> str:
         return f"reading from {self.peer}"
 
-    def _done(self, data: bytes | None) -> None:
-        self._data = data
+    def _done(self, result: bytes | None) -> None:
+        self._data = result
         self.readable = True
         task, self._task = self._task, None
         if task is not None:
@@ -302,8 +302,8 @@ class FileSink(_InThreads):
     def why_unusable(self) -> StreamClosedError:
         return StreamClosedError(f"the writer of {self.peer} was closed by this side")
 
-    def _done(self, written: int | None) -> None:
-        self._written = written or 0
+    def _done(self, result: int | None) -> None:
+        self._written = result or 0
         if self._on_writable is not None:
             self._on_writable()
 

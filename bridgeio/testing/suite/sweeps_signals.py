@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from signal import SIGURG, SIGWINCH
+from signal import Signals
 
 import pytest
 
@@ -30,11 +30,11 @@ async def test_a_swept_signal() -> None:
         asked = [bridgeio.Event(), bridgeio.Event()]
 
         async def send() -> None:
-            for event, number in zip(asked, (SIGURG, SIGWINCH), strict=True):
+            for event, number in zip(asked, (Signals.SIGURG, Signals.SIGWINCH), strict=True):
                 await event.wait()
                 raise_here(number)
 
-        with open_signal_receiver(SIGURG, SIGWINCH) as signals:
+        with open_signal_receiver(Signals.SIGURG, Signals.SIGWINCH) as signals:
             async with bridgeio.create_task_group() as group:
                 group.start_soon(send)
 
@@ -48,7 +48,7 @@ async def test_a_swept_signal() -> None:
                     event.set()
                 while len(read) < 2:
                     read.append(await anext(signals))
-        assert sorted(read) == sorted((SIGURG, SIGWINCH))
+        assert sorted(read) == sorted((Signals.SIGURG, Signals.SIGWINCH))
 
     await sweep(world, name="a signal")
 
@@ -60,8 +60,8 @@ async def test_a_swept_signal_that_is_there() -> None:
     @asynccontextmanager
     async def world() -> AsyncIterator[Operation]:
         read: list[int] = []
-        with open_signal_receiver(SIGURG) as signals:
-            raise_here(SIGURG)
+        with open_signal_receiver(Signals.SIGURG) as signals:
+            raise_here(Signals.SIGURG)
 
             async def operation() -> None:
                 read.append(await anext(signals))
@@ -69,7 +69,7 @@ async def test_a_swept_signal_that_is_there() -> None:
             yield operation
             if not read:
                 read.append(await anext(signals))
-        assert read == [SIGURG]
+        assert read == [Signals.SIGURG]
 
     await sweep(world, name="a signal that is there")
 
