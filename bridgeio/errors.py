@@ -7,7 +7,7 @@ Rule 3: an ``OSError`` of the system keeps its class and ``errno``; the original
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 __all__ = [
     "AdapterError",
@@ -33,7 +33,6 @@ __all__ = [
     "WouldBlock",
     "WriteBufferFullError",
     "again",
-    "check_options",
     "describe",
     "show_address",
 ]
@@ -169,17 +168,6 @@ class ConnectError(ConnectionError):
     def __init__(self, message: str, errors: Sequence[tuple[object, OSError]] = ()) -> None:
         super().__init__(message)
         self.errors = tuple(errors)
-
-
-def check_options(backend: str, options: Mapping[str, object], *known: str) -> None:
-    """For the beginning of a run: Python's own words would name a function that no user has called.
-
-    :raises TypeError: for an option that is not one of these, nor of every run's, with their names.
-    """
-    for name in options:
-        if name not in known:
-            names = ", ".join([*known, "dump_on_signal", "watchdog"])
-            raise TypeError(f"backend {backend!r} has no option {name!r}; its options: {names}")
 
 
 def describe(error: OSError, operation: str, where: object = None) -> OSError:
