@@ -154,7 +154,8 @@ class TlsLayer:
             return self._take_decrypted(most)
         self._more = True
         while True:
-            if not self._incoming.pending and self._below.readable and not self._pull():
+            # Of a record that was read in part the rest is in OpenSSL: it comes before what is below, be that an error.
+            if not self._incoming.pending and self._below.readable and not self._object.pending() and not self._pull():
                 raise BlockingIOError
             try:
                 data = self._object.read(most)
@@ -266,12 +267,13 @@ class TlsLayer:
         return None if answer is None else answer(self._object)
 
     def _decrypt_all(self) -> None:
-        while self._incoming.pending or self._object.pending():
-            data = self._object.read(CHUNK_MAX)
-            if not data:
-                return
-            self._decrypted.append(data)
-            self._more = True
+        with suppress(ssl.SSLWantReadError):  # of the last record only a part has come
+            while self._incoming.pending or self._object.pending():
+                data = self._object.read(CHUNK_MAX)
+                if not data:
+                    return
+                self._decrypted.append(data)
+                self._more = True
 
     def _speak(self) -> None:
         """Alerts, answers to key updates and the handshake itself: nobody has written these."""
