@@ -383,7 +383,7 @@ class Writer:
     def _remember(self, error: OSError, operation: str) -> None:
         """A copy: what is raised has a traceback, which holds this writer."""
         self._open = False
-        self._error = describe(type(error)(*error.args), operation, self._source.peer)
+        self._error = describe(again(error), operation, self._source.peer)
 
     def _flush(self) -> None:
         """Sends what is waiting until the kernel takes no more; called at each writability."""

@@ -66,8 +66,9 @@ async def test_a_server_that_cannot_be_trusted(case: str) -> None:
         never, "127.0.0.1", ssl=make(), on_error=lambda error, peer: told.append(error)
     ) as server:
         for number in (1, 2):
-            with pytest.raises(ssl.SSLCertVerificationError, match=r"TLS handshake with 127\.0\.0\.1"):
+            with pytest.raises(ssl.SSLCertVerificationError, match=r"TLS handshake with 127\.0\.0\.1") as refused:
                 await bridgeio.open_connection("127.0.0.1", server.port, ssl=client_context(), server_hostname=name)
+            assert (refused.value.reason, refused.value.verify_code > 0) == ("CERTIFICATE_VERIFY_FAILED", True)
             await until(lambda number=number: len(told) == number and not server.connections)  # type: ignore[misc]
     assert {type(error) for error in told} == {ssl.SSLError}, "the client's alert was not heard"
 
