@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -350,10 +351,30 @@ async def test_arguments_of_tls() -> None:
             await writer.start_tls("a context")  # type: ignore[arg-type]
         writer.write(b"still plain")
         assert await raw.receive(11) == b"still plain"
-    with pytest.raises(ValueError, match="give ssl="):
-        await bridgeio.open_connection("127.0.0.1", 1, server_hostname=NAME)
     with pytest.raises(TypeError, match=r"ssl\.SSLContext"):
         bridgeio.serve(_echo, "127.0.0.1", ssl=True)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="CLIENT_AUTH"):
+        bridgeio.serve(_echo, "127.0.0.1", ssl=client_context())
+    with pytest.raises(ValueError, match="above 0"):
+        bridgeio.serve(_echo, "127.0.0.1", ssl=server_context(), handshake_timeout=0)
+
+
+BAD_CLIENTS: dict[str, tuple[Callable[[], dict[str, Any]], type[Exception], str]] = {
+    "a name without TLS": (lambda: {"ssl": None}, ValueError, "give ssl="),
+    "no context": (lambda: {"ssl": "yes"}, TypeError, r"ssl\.SSLContext"),
+    "a server's context": (lambda: {"ssl": server_context()}, ValueError, "SERVER_AUTH"),
+    "no name": (lambda: {"ssl": client_context(), "server_hostname": ""}, ValueError, "server_hostname="),
+    "no number": (lambda: {"ssl": client_context(), "handshake_timeout": None}, TypeError, "number of seconds"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CLIENTS)
+async def test_arguments_of_a_tls_client(case: str, socket_folder: Path) -> None:
+    """They are refused before anything is connected: nobody listens there, and nobody is asked."""
+    options, kind, words = BAD_CLIENTS[case]
+    for address in (("127.0.0.1", 1), str(socket_folder / "nothing")):
+        with pytest.raises(kind, match=words):
+            await open_to(address, **{"server_hostname": NAME, **options()})
 
 
 __all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]
