@@ -59,11 +59,12 @@ async def open_connection(
     :param resolver: asked instead of the name service: an async function of host, port, family and
         flags that returns what `socket.getaddrinfo` does.
     :raises socket.gaierror: if the name does not resolve.
-    :raises ValueError: for a port above 65535 or below 0.
+    :raises ValueError: for a port above 65535 or below 0; and as `Writer.start_tls`.
     :raises ConnectError: if no address answers, with each one's error in ``.errors``.
     :raises ssl.SSLError: if the server that has answered cannot be trusted, or does not speak TLS.
     """
-    _check_tls(ssl, server_hostname)
+    name = _certificate_name(host) if ssl and server_hostname is None else server_hostname
+    context = _checked(ssl, name, handshake_timeout)
     task = await begin()
     addresses = interleave(await resolve(host, port, resolver=resolver))
     local = [] if local_addr is None else await resolve(*local_addr, resolver=resolver)
@@ -73,8 +74,8 @@ async def open_connection(
         raise _nobody_answered(f"{host}:{port}", race.errors)
     return await _secured(
         stream_over(source, limit),
-        ssl,
-        server_hostname=host if server_hostname is None else server_hostname,
+        context,
+        server_hostname=name,
         session=session,
         handshake_timeout=handshake_timeout,
         standard_compatible=standard_compatible,
@@ -99,12 +100,12 @@ async def open_unix_connection(
     :param limit: bytes that ``readuntil`` may buffer.
     :raises OSError: `FileNotFoundError`, `ConnectionRefusedError` and others, as ``connect`` does.
     """
-    _check_tls(ssl, server_hostname)
+    context = _checked(ssl, server_hostname, handshake_timeout)
     task = await begin()
     address = os.fspath(path)
     return await _secured(
         stream_over(await _connected_unix(task, address), limit),
-        ssl,
+        context,
         server_hostname=server_hostname,
         session=session,
         handshake_timeout=handshake_timeout,
@@ -128,22 +129,33 @@ async def _connected_unix(task: Task, address: str | bytes) -> SocketSource:
         raise
 
 
-def _check_tls(ssl: SSLContext | bool | None, server_hostname: str | None) -> None:
-    """:raises ValueError: for a name without TLS, which would verify nothing."""
-    if server_hostname is not None and not ssl:
-        raise ValueError("server_hostname= is verified by TLS only: give ssl=, too")
+def _certificate_name(host: object) -> str:
+    """As certificates, and SNI (RFC 6066), have it: without the root's dot, or the scope of an address."""
+    return str(host).partition("%")[0].removesuffix(".")
 
 
-async def _secured(
-    stream: tuple[Reader, Writer], ssl: SSLContext | bool | None, **options: Any
-) -> tuple[Reader, Writer]:
+def _checked(given: SSLContext | bool | None, name: str | None, handshake_timeout: float) -> SSLContext | None:
+    """The context to speak TLS by, if that was asked for. Called before anything is connected.
+
+    :raises ValueError: for a name without TLS, which would verify nothing; and as `Writer.start_tls`.
+    """
+    if not given:
+        if name is not None:
+            raise ValueError("server_hostname= is verified by TLS only: give ssl=, too")
+        return None
+    from bridgeio.tls import check_arguments, default_context
+
+    context: Any = default_context() if given is True else given
+    check_arguments(context, False, name, handshake_timeout)
+    return context  # type: ignore[no-any-return]
+
+
+async def _secured(stream: tuple[Reader, Writer], context: SSLContext | None, **options: Any) -> tuple[Reader, Writer]:
     """The stream, under TLS if that was asked for; closed, if it does not come about."""
-    if ssl:
-        from bridgeio.tls import default_context
-
+    if context is not None:
         _, writer = stream
         try:
-            await writer.start_tls(default_context() if ssl is True else ssl, **options)
+            await writer.start_tls(context, **options)
         except BaseException:
             if not writer.is_closing():  # a failed handshake closes it, and may have to tell the peer why
                 writer.abort()

@@ -7,7 +7,8 @@ Rule 3: an ``OSError`` of the system keeps its class and ``errno``; the original
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 __all__ = [
     "AdapterError",
@@ -33,7 +34,6 @@ __all__ = [
     "WouldBlock",
     "WriteBufferFullError",
     "again",
-    "check_options",
     "describe",
     "show_address",
 ]
@@ -171,35 +171,31 @@ class ConnectError(ConnectionError):
         self.errors = tuple(errors)
 
 
-def check_options(backend: str, options: Mapping[str, object], *known: str) -> None:
-    """For the beginning of a run: Python's own words would name a function that no user has called.
-
-    :raises TypeError: for an option that is not one of these, nor of every run's, with their names.
-    """
-    for name in options:
-        if name not in known:
-            names = ", ".join([*known, "dump_on_signal", "watchdog"])
-            raise TypeError(f"backend {backend!r} has no option {name!r}; its options: {names}")
-
-
 def describe(error: OSError, operation: str, where: object = None) -> OSError:
     """The same class and ``errno`` with a message that names the operation and the address."""
     reason = error.strerror or str(error) or type(error).__name__
     place = "" if where in (None, "", ()) else f" {show_address(where)}"
     message = f"{reason} ({operation}{place})"
-    if error.errno is None:
-        better = type(error)(message)
-    else:
-        better = type(error)(error.errno, message)
+    better = _another(error, message) if error.errno is None else _another(error, error.errno, message)
     better.__cause__ = error
     return better
 
 
 def again(error: OSError) -> OSError:
     """A copy, to be raised once more: each traceback would hang on the one before, and hold what it refers to."""
-    copy = type(error)(*error.args)
+    copy = _another(error, *error.args)
     copy.__cause__ = error.__cause__
     return copy
+
+
+def _another(error: OSError, *args: Any) -> OSError:
+    """Of the same class, with what it carries beside its arguments, as `ssl.SSLError.reason`."""
+    try:
+        made = type(error)(*args)
+    except TypeError:  # somebody's own class, which wants other arguments
+        made = OSError(*args)
+    made.__dict__.update(error.__dict__)
+    return made
 
 
 def show_address(address: object) -> str:

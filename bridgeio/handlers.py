@@ -45,8 +45,10 @@ class ServeOptions:
             raise TypeError(f"the handler {name_of(self.handler)} is no async function: define it with `async def`")
         if self.max_connections is not None and self.max_connections < 1:
             raise ValueError(f"max_connections must be at least 1, or None for no limit, not {self.max_connections}")
-        if self.ssl is not None and not hasattr(self.ssl, "wrap_bio"):
-            raise TypeError(f"ssl must be an ssl.SSLContext with the server's certificate, not {self.ssl!r}")
+        if self.ssl is not None:
+            from bridgeio.tls import check_arguments
+
+            check_arguments(self.ssl, True, None, self.handshake_timeout)
         if self.limit < 1:
             raise ValueError(f"limit must be at least 1 byte, not {self.limit}")
 

@@ -117,14 +117,14 @@ class PulledStream:
     async def _receive(self) -> None:
         """Once; who wants more asks again."""
         try:
-            data = await self._native.receive()
+            data = _as_bytes(await self._native.receive())
         except Exception as error:
             self._receiving = None
             self._feed.ended(_as_oserror(error, "receive"))
         else:
             self._receiving = None
             if data:
-                self._feed.received(bytes(data))
+                self._feed.received(data)
             else:
                 self._feed.ended()
 
@@ -180,6 +180,16 @@ class PulledStream:
             error = error or _as_oserror(raised, "aclose")
         finally:
             self._feed.lost(error)
+
+
+def _as_bytes(received: Any) -> bytes:
+    """:raises TypeError: for an object that carries something else; a number would be so many null bytes."""
+    if isinstance(received, bytes):
+        return received
+    try:
+        return bytes(memoryview(received))
+    except TypeError:
+        raise TypeError(f"a byte stream gives bytes, and not {received!r:.100}") from None
 
 
 def _as_oserror(error: Exception, operation: str) -> OSError | None:

@@ -13,7 +13,15 @@ from bridgeio.buffers import ReceiveBuffer
 from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Task, get_current
 from bridgeio.ends import ByteSource
-from bridgeio.errors import BusyError, IncompleteReadError, LimitOverrunError, StreamClosedError, describe, show_address
+from bridgeio.errors import (
+    BusyError,
+    IncompleteReadError,
+    LimitOverrunError,
+    StreamClosedError,
+    again,
+    describe,
+    show_address,
+)
 from bridgeio.limits import CHUNK_MAX, CHUNK_MIN, LIMIT, RECEIVE_MAX
 from bridgeio.registry import current_task
 from bridgeio.unpatched import get_ident
@@ -307,10 +315,10 @@ class Reader:
     def _failed(self, error: OSError) -> OSError:
         """What broke the stream is raised by this read and by every later one."""
         source = self._source
-        kind, arguments = type(error), error.args  # not the error, whose traceback holds this reader
+        kept = again(error)  # not the error itself, whose traceback holds this reader
 
         def raise_again(most: int) -> bytes:
-            raise kind(*arguments)
+            raise again(kept)
 
         source.recv = raise_again
         return describe(error, "read from", source.peer)

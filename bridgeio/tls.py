@@ -31,7 +31,7 @@ from bridgeio.limits import CHUNK_MAX, CHUNK_MIN
 from bridgeio.registry import current_task
 from bridgeio.scopes import move_on_after
 
-__all__ = ["TlsLayer", "default_context", "new_layer"]
+__all__ = ["TlsLayer", "check_arguments", "default_context", "new_layer"]
 
 _ANSWERS = {
     "sslcontext": lambda tls: tls.context,
@@ -154,7 +154,8 @@ class TlsLayer:
             return self._take_decrypted(most)
         self._more = True
         while True:
-            if not self._incoming.pending and self._below.readable and not self._pull():
+            # Of a record that was read in part the rest is in OpenSSL: it comes before what is below, be that an error.
+            if not self._incoming.pending and self._below.readable and not self._object.pending() and not self._pull():
                 raise BlockingIOError
             try:
                 data = self._object.read(most)
@@ -266,12 +267,13 @@ class TlsLayer:
         return None if answer is None else answer(self._object)
 
     def _decrypt_all(self) -> None:
-        while self._incoming.pending or self._object.pending():
-            data = self._object.read(CHUNK_MAX)
-            if not data:
-                return
-            self._decrypted.append(data)
-            self._more = True
+        with suppress(ssl.SSLWantReadError):  # of the last record only a part has come
+            while self._incoming.pending or self._object.pending():
+                data = self._object.read(CHUNK_MAX)
+                if not data:
+                    return
+                self._decrypted.append(data)
+                self._more = True
 
     def _speak(self) -> None:
         """Alerts, answers to key updates and the handshake itself: nobody has written these."""
@@ -297,16 +299,39 @@ def new_layer(
     session: ssl.SSLSession | None,
     strict: bool,
 ) -> TlsLayer:
+    """What it is given has been looked at by `check_arguments`.
+
+    :raises ValueError: if a server is given a name or a session, or the session is another context's.
     """
-    :raises ValueError: if the context checks host names and is given none, or a server is given one.
-    """
-    if not isinstance(context, ssl.SSLContext):
-        raise TypeError(f"TLS takes an ssl.SSLContext, such as ssl.create_default_context() makes, not {context!r}")
-    if not server_side and context.check_hostname and not server_hostname:
-        raise ValueError("the SSLContext checks the peer's name: say whose certificate it must be, by server_hostname=")
     layer = TlsLayer(source, below, strict)
     layer.wrap(context, server_side, server_hostname or None, session)
     return layer
+
+
+def check_arguments(context: Any, server_side: bool, server_hostname: str | None, handshake_timeout: Any) -> None:
+    """Before anything is connected, listened to or changed.
+
+    :raises TypeError: for what is no context, or no number of seconds.
+    :raises ValueError: for a context of the other side's, for one that checks host names and is given none, and for
+        a time that is over already.
+    """
+    if not isinstance(handshake_timeout, int | float):
+        raise TypeError(f"handshake_timeout is a number of seconds, not {handshake_timeout!r}")
+    if not handshake_timeout > 0:
+        raise ValueError(f"handshake_timeout is a number of seconds above 0, not {handshake_timeout}")
+    if not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"TLS takes an ssl.SSLContext, such as ssl.create_default_context() makes, not {context!r}")
+    if context.protocol == (ssl.PROTOCOL_TLS_CLIENT if server_side else ssl.PROTOCOL_TLS_SERVER):
+        here, other, purpose = _SIDES[server_side]
+        raise ValueError(
+            f"this is the {here}'s side of TLS, and the SSLContext is for a {other}'s: "
+            f"ssl.create_default_context(ssl.Purpose.{purpose}) makes one for it"
+        )
+    if not server_side and context.check_hostname and not server_hostname:
+        raise ValueError("the SSLContext checks the peer's name: say whose certificate it must be, by server_hostname=")
+
+
+_SIDES = {True: ("server", "client", "CLIENT_AUTH"), False: ("client", "server", "SERVER_AUTH")}
 
 
 def default_context() -> ssl.SSLContext:

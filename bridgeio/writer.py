@@ -288,10 +288,12 @@ class Writer:
         :raises ssl.SSLError: if it does not speak TLS.
         :raises ConnectionAbortedError: if it does not finish in time.
         :raises BusyError: if a task is reading.
-        :raises ValueError: if the context checks host names and ``server_hostname`` is missing.
+        :raises ValueError: if the context is for the other side of TLS, or checks host names and ``server_hostname`` is
+            missing.
         """
-        from bridgeio.tls import new_layer
+        from bridgeio.tls import check_arguments, new_layer
 
+        check_arguments(context, server_side, server_hostname, handshake_timeout)
         await begin()
         reader = self._reader
         if reader is None:
@@ -383,7 +385,7 @@ class Writer:
     def _remember(self, error: OSError, operation: str) -> None:
         """A copy: what is raised has a traceback, which holds this writer."""
         self._open = False
-        self._error = describe(type(error)(*error.args), operation, self._source.peer)
+        self._error = describe(again(error), operation, self._source.peer)
 
     def _flush(self) -> None:
         """Sends what is waiting until the kernel takes no more; called at each writability."""

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 from bridgeio.contract import Backend, Main, Scope
-from bridgeio.errors import BackendBusyError, NoBackendError, check_options
+from bridgeio.errors import BackendBusyError, NoBackendError
+from bridgeio.options import check_options
 from bridgeio_asyncio.adopted import AdoptedTask
 from bridgeio_asyncio.generators import Generators
 from bridgeio_asyncio.host import AsyncioHost, host_of

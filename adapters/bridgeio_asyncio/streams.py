@@ -41,7 +41,10 @@ class AsyncioStream(asyncio.Protocol):
     def start(self, feed: Feed) -> None:
         reader = self._pair[0]
         self._feed = feed
-        ended = _drained(reader, feed)
+        ended = _drained(reader, feed)  # which makes the reader resume a transport that it had paused
+        if self._paused:
+            self._paused = False
+            self.pause()
         if ended:
             feed.ended()
         if self._transport.is_closing():  # its protocol has heard that, and nobody hears it twice

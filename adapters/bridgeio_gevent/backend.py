@@ -15,7 +15,8 @@ import gevent
 from greenlet import getcurrent, greenlet
 
 from bridgeio.contract import CURRENT, Backend, Main, Scope
-from bridgeio.errors import BackendBusyError, NoBackendError, check_options
+from bridgeio.errors import BackendBusyError, NoBackendError
+from bridgeio.options import check_options
 from bridgeio_gevent import in_gevent
 from bridgeio_gevent.host import host_of
 from bridgeio_gevent.task import GeventTask, TaskGreenlet, carried_by, carry_nothing, drive, steps

@@ -11,7 +11,8 @@ from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 from bridgeio.contract import CURRENT, Backend, Main, Scope, Task
-from bridgeio.errors import BackendBusyError, NoBackendError, check_options
+from bridgeio.errors import BackendBusyError, NoBackendError
+from bridgeio.options import check_options
 from bridgeio.unpatched import get_ident, original
 from bridgeio_threads.host import ThreadsHost
 from bridgeio_threads.interrupts import interrupts_strike

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import trio
 
 from bridgeio.contract import Backend, Main
-from bridgeio.errors import BackendBusyError, NoBackendError, check_options
+from bridgeio.errors import BackendBusyError, NoBackendError
+from bridgeio.options import check_options
 from bridgeio_trio.host import TrioHost, current_host
 from bridgeio_trio.streams import TrioStream
 from bridgeio_trio.task import TrioTask

@@ -16,7 +16,8 @@ from typing import Any, Generic, NoReturn, TypeVar
 from twisted.internet.error import ReactorAlreadyRunning, ReactorNotRestartable
 
 from bridgeio.contract import Backend, Main, cancel
-from bridgeio.errors import BackendBusyError, check_options
+from bridgeio.errors import BackendBusyError
+from bridgeio.options import check_options
 from bridgeio.unpatched import original
 from bridgeio_twisted.host import TwistedHost, host_of
 from bridgeio_twisted.task import Cancelled, not_a_task

@@ -55,7 +55,7 @@ class TwistedStream(Protocol):
         self.transport: Any = transport
         self._feed: Feed
         self._before: Any = None
-        self._reading = True
+        self._reading = False  # for all one knows: who had the transport before may have paused it
         self._is_full = False
         self.peer = _as_tuple(transport.getPeer())
 

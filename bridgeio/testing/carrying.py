@@ -50,10 +50,10 @@ class Carrier:
         before = holdings(self.witness, running=False)
         outcome = Outcome()
         bridgeio.run(self._attempt, test, outcome, backend=self.witness.backend, backend_options=self.options)
-        if outcome.error is not None:
-            raise outcome.error
         if is_patched():
             current_host().close()  # a patched program's hub outlives the run: here each test has its own
+        if outcome.error is not None:
+            raise outcome.error
         assert outcome.ran, f"{self.witness.backend} has returned from run() without running the test"
         wait_until_back(self.witness, before)
 

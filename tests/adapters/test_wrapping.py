@@ -47,19 +47,6 @@ async def test_both_ways(kind: str) -> None:
 
 
 @on_each_kind
-async def test_what_came_before(kind: str) -> None:
-    """Bytes that came before the stream was wrapped are the first, whoever has them."""
-    async with native_stream(kind) as (native, peer):
-        peer.send(b"early\n")
-        if not kind.startswith("Twisted"):  # which hands everything to the protocol that is there
-            await bridgeio.sleep(0.01)  # what does not come into a buffer of the framework's waits in the kernel's
-        reader, writer = bridgeio.wrap(native)
-        peer.send(b"late\n")
-        assert [await reader.readline() for _ in range(2)] == [b"early\n", b"late\n"]
-        writer.abort()
-
-
-@on_each_kind
 async def test_half_close(kind: str) -> None:
     """This side ends its direction behind what it wrote, and goes on reading; where the stream has such a thing."""
     async with wrapped(kind) as (reader, writer, peer):
@@ -118,45 +105,6 @@ async def test_a_reset_while_flushing(kind: str) -> None:
             peer.reset()
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             writer.write(b"more")
-
-
-@on_each_kind
-async def test_backpressure(kind: str) -> None:
-    """What the peer does not take waits in the Writer, not in the native stream; ``drain`` waits with it."""
-    async with wrapped(kind) as (_, writer, peer):
-        writer.write(bytes(MUCH))
-        await bridgeio.sleep(0)
-        assert writer.get_write_buffer_size() > MUCH // 2
-        drained = bridgeio.Event()
-
-        async def drain() -> None:
-            await writer.drain()
-            drained.set()
-
-        async with bridgeio.create_task_group() as group:
-            group.start_soon(drain)
-            await soon(lambda: writer._drainers)
-            assert not drained.is_set()
-            assert len(await peer.receive(MUCH)) == MUCH
-        with pytest.raises(bridgeio.WriteBufferFullError):
-            writer.write(bytes(65 * MEGABYTE))
-
-
-@on_each_kind
-async def test_a_flood_is_stopped(kind: str) -> None:
-    """A peer that sends to a reader that does not read is stopped, and nothing of it is lost."""
-    async with wrapped(kind) as (reader, _, peer):
-        sent, idle = 0, 0
-        while idle < 50:
-            taken = peer.send_some(PATTERN[sent % len(PATTERN) :])
-            sent += taken
-            idle = 0 if taken else idle + 1
-            assert sent < 64 * MEGABYTE
-            await bridgeio.sleep(0.001)
-        got = await reader.readexactly(sent)
-        assert got == (PATTERN * (sent // len(PATTERN) + 1))[:sent]
-        peer.send(b"on\n")
-        assert await reader.readline() == b"on\n"
 
 
 @on_each_kind

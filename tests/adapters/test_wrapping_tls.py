@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ import bridgeio
 from bridgeio.testing.peers import RawListener
 from bridgeio.testing.tls_peers import NAME, TlsPeer, client_context, server_context
 from native_streams import KINDS, TLS_KINDS, on_each_kind, present, wrapped
+from needs import absent
 
 PATTERN = bytes(range(256)) * 4096
 
@@ -25,6 +27,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=TLS_KINDS)
 def tls_kind(request: pytest.FixtureRequest) -> str:
+    if request.param.startswith("Twisted") and importlib.util.find_spec("OpenSSL") is None:
+        absent("pyOpenSSL, which Twisted's own TLS needs, is not installed")
     return present(request.param)
 
 
@@ -90,7 +94,7 @@ async def test_a_frameworks_own_tls(tls_kind: str) -> None:
         assert await reader.readline() == b"hello\n"
         writer.write(PATTERN)
         assert await peer.receive(len(PATTERN)) == PATTERN
-        assert ("DNS", NAME) in _names(writer.get_extra_info("peercert"))
+        assert ("DNS", NAME) in _names(writer)
         await peer.say_goodbye()
         assert await reader.read() == b""
 
@@ -104,6 +108,32 @@ async def test_closing_a_frameworks_own_tls(tls_kind: str) -> None:
         async with bridgeio.create_task_group() as group:
             group.start_soon(_reads_to_the_end, peer, PATTERN)
             await writer.wait_closed()
+
+
+@on_each_kind
+async def test_much_through_a_frameworks_own_tls(tls_kind: str) -> None:
+    """What the peer does not take waits in the Writer, and is not lost; nor is what the peer sends meanwhile."""
+    async with _encrypted_natively(tls_kind) as (reader, writer, peer):
+        writer.write(PATTERN * 20)
+        await bridgeio.sleep(0)
+        assert writer.get_write_buffer_size() > len(PATTERN) * 10
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(_expects, peer, PATTERN * 20)
+            await writer.drain()
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(peer.send_all, PATTERN * 4)
+            assert await reader.readexactly(len(PATTERN) * 4) == PATTERN * 4
+
+
+@on_each_kind
+async def test_a_forged_record_in_a_frameworks_own_tls(tls_kind: str) -> None:
+    """It is an error of the reader's, and never bytes."""
+    async with _encrypted_natively(tls_kind) as (reader, _, peer):
+        await peer.send_all(b"hello\n")
+        assert await reader.readline() == b"hello\n"
+        peer.peer.send(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+            await reader.read(1)
 
 
 @on_each_kind
@@ -169,5 +199,12 @@ async def _reads_to_the_end(peer: TlsPeer, data: bytes) -> None:
     peer.peer.close()
 
 
-def _names(certificate: Any) -> Any:
-    return certificate["subjectAltName"]
+def _names(writer: bridgeio.Writer) -> Any:
+    """Of the peer's certificate. Twisted shows it in pyOpenSSL's way."""
+    shown = getattr(writer.get_extra_info("native"), "getPeerCertificate", None)
+    if shown is None:
+        return writer.get_extra_info("peercert")["subjectAltName"]
+    from cryptography.x509 import DNSName, SubjectAlternativeName
+
+    names = shown().to_cryptography().extensions.get_extension_for_class(SubjectAlternativeName).value
+    return [("DNS", name) for name in names.get_values_for_type(DNSName)]

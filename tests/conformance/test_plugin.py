@@ -326,6 +326,35 @@ def test_what_a_test_leaves_behind_fails_it(session: pytest.Pytester, what: str)
     result.stdout.fnmatch_lines(["*left behind by this test*", "FAILED *test_leaving*"])
 
 
+def test_a_failing_test_of_a_patched_process_closes_its_host(
+    session: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the hub outlives the run: what it had is gone before the next test begins, whatever this one's outcome."""
+    if find_spec("gevent") is None:
+        absent("gevent is not installed")
+    monkeypatch.setenv("BRIDGEIO_PATCHED", "1")
+    session.makepyfile(
+        """
+        import bridgeio
+        import bridgeio_gevent
+        import pytest
+        from bridgeio.registry import current_host
+
+        failed = []
+
+        @pytest.mark.bridgeio
+        async def test_fails():
+            failed.append(current_host())
+            bridgeio_gevent.spawn(bridgeio.sleep, 0).join()  # who enters like this shares the host with the hub
+            assert False
+
+        def test_next():
+            assert failed[0].is_over
+        """
+    )
+    run(session).assert_outcomes(failed=1, passed=1)
+
+
 def test_the_fixture_wants_the_mark(session: pytest.Pytester) -> None:
     """A test that asks for ``backend`` and is not marked is told to be."""
     session.makepyfile("def test_unmarked(backend): pass")

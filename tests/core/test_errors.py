@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import pickle
+import ssl
 
 import pytest
 
 import bridgeio
 from bridgeio import errors
-from bridgeio.errors import describe, show_address
+from bridgeio.errors import again, describe, show_address
 
 TREE = {
     errors.NoBackendError: RuntimeError,
@@ -59,6 +60,28 @@ def test_an_error_of_ours_keeps_its_class_too() -> None:
     assert str(better) == "closed (write to /path)"
 
 
+def test_what_an_error_carries_is_kept() -> None:
+    """`ssl.SSLError` has its reason as an attribute, and programs decide by it."""
+    original = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    original.reason, original.library = "WRONG_VERSION_NUMBER", "SSL"
+    for copy in (describe(original, "read from"), again(original)):
+        assert isinstance(copy, ssl.SSLError)
+        assert (copy.reason, copy.library) == ("WRONG_VERSION_NUMBER", "SSL")
+
+
+def test_an_error_of_a_class_that_wants_other_arguments() -> None:
+    """Somebody's own `OSError` is described, and copied, as a plain one."""
+
+    class FarAwayError(OSError):
+        def __init__(self, *, host: str) -> None:
+            super().__init__(errno.ENETUNREACH, f"{host} is far away")
+
+    original = FarAwayError(host="there")
+    for copy in (describe(original, "connect to"), again(original)):
+        assert copy.errno == errno.ENETUNREACH
+        assert "there is far away" in str(copy)
+
+
 def test_no_address_is_no_words() -> None:
     """Where there is no address the message does not speak of one."""
     assert str(describe(ConnectionResetError(errno.ECONNRESET, "reset"), "read from")).endswith("reset (read from)")
@@ -92,10 +115,10 @@ def test_addresses_are_shown_as_people_write_them(address: object, shown: str) -
 )
 def test_errors_survive_pickling(error: Exception) -> None:
     """What a worker process raises arrives with all that it carries."""
-    again = pickle.loads(pickle.dumps(error))
-    assert type(again) is type(error)
-    assert str(again) == str(error)
-    assert repr(vars(again)) == repr(vars(error))
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+    assert repr(vars(copy)) == repr(vars(error))
 
 
 def test_an_incomplete_read_says_how_much() -> None:

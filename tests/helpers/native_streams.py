@@ -12,7 +12,7 @@ from typing import Any
 
 import bridgeio
 from bridgeio.testing.peers import Peer, RawListener, raw_socket
-from bridgeio.testing.tls_peers import NAME
+from bridgeio.testing.tls_peers import NAME, authority
 from needs import absent
 
 __all__ = ["KINDS", "TLS_KINDS", "backend_of", "native_stream", "on_each_kind", "present", "wrapped"]
@@ -67,13 +67,30 @@ async def _iostream(address: Any, context: ssl.SSLContext | None) -> Any:
 
 
 async def _twisted_transport(address: Any, context: ssl.SSLContext | None) -> Any:
-    return (await _twisted_protocol(address, lambda factory: factory)).transport
+    transport = (await _twisted_protocol(address, lambda factory: factory)).transport
+    if context is not None:
+        transport.startTLS(_twisted_options())
+    return transport
 
 
 async def _twisted_wrapper(address: Any, context: ssl.SSLContext | None) -> Any:
     from twisted.protocols.policies import WrappingFactory
 
-    return (await _twisted_protocol(address, WrappingFactory)).transport
+    return (await _twisted_protocol(address, WrappingFactory if context is None else _twisted_tls)).transport
+
+
+def _twisted_tls(factory: Any) -> Any:
+    """As ``wrapClientTLS`` does for an endpoint."""
+    from twisted.protocols.tls import TLSMemoryBIOFactory
+
+    return TLSMemoryBIOFactory(_twisted_options(), True, factory)
+
+
+def _twisted_options() -> Any:
+    """Twisted's TLS takes no `ssl.SSLContext`."""
+    from twisted.internet.ssl import Certificate, optionsForClientTLS
+
+    return optionsForClientTLS(NAME, trustRoot=Certificate.loadPEM(authority().cert_pem.bytes()))
 
 
 async def _twisted_protocol(address: Any, around: Callable[[Any], Any]) -> Any:
@@ -122,12 +139,14 @@ KINDS: dict[str, tuple[str, Connect]] = {
     "gevent socket": ("gevent", _gevent),
 }
 
-# Twisted's TLS needs pyOpenSSL, and is left out; a TLS socket is refused.
+# A TLS socket is refused.
 TLS_KINDS = [
     "asyncio pair",
     "asyncio pair on uvloop",
     "trio.SocketStream",
     "IOStream",
+    "Twisted transport",
+    "Twisted ProtocolWrapper",
     "AnyIO on asyncio",
     "AnyIO on Trio",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,33 @@ async def test_a_record_larger_than_a_read() -> None:
     async with encrypted_stream() as (reader, _, peer):
         await peer.send_all(bytes(range(200)))
         assert b"".join([await reader.read(1) for _ in range(200)]) == bytes(range(200))
+
+
+async def test_a_useless_event_in_the_middle_of_a_record() -> None:
+    """The kernel may announce what a read has taken already: the rest of the record is read all the same."""
+    async with encrypted_stream() as (reader, _, peer):
+        await peer.send_all(bytes(range(200)))
+        assert await reader.read(1) == b"\0"
+        _announce_more(reader)
+        assert await reader.readexactly(199) == bytes(range(1, 200))
+
+
+async def test_a_reset_in_the_middle_of_a_record() -> None:
+    """What was decrypted and not read yet comes before the error."""
+    async with encrypted_stream() as (reader, _, peer):
+        await peer.send_all(bytes(range(200)))
+        assert await reader.read(1) == b"\0"
+        peer.peer.reset()
+        _announce_more(reader)
+        assert await reader.readexactly(199) == bytes(range(1, 200))
+        with pytest.raises(ConnectionResetError):
+            await reader.read(1)
+
+
+def _announce_more(reader: bridgeio.Reader) -> None:
+    """As an event does that comes behind the receive which has taken what it is about."""
+    layer: Any = reader.source
+    layer._below.readable = True
 
 
 async def test_data_behind_the_handshake() -> None:
@@ -182,6 +210,17 @@ async def test_closing_flushes_and_says_so() -> None:
         await writer.wait_closed()
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_closing_in_the_middle_of_a_record(version: str) -> None:
+    """The peer gets a closing message, though a part of its next record has come."""
+    async with encrypted_stream(version) as (reader, writer, peer):
+        first, second = _two_records(peer)
+        await peer.peer.send_all(first + second[:9])
+        assert await reader.read(100) == b"one"
+        writer.close()
+        assert await peer.receive_all() == b""
+
+
 async def test_an_aborted_stream_is_truncated() -> None:
     """``abort`` says nothing to anybody: a peer that minds sees that something is missing."""
     async with encrypted_stream() as (_, writer, peer):
@@ -220,6 +259,27 @@ async def test_half_closing_with_records_waiting() -> None:
         await peer.send_all(b"four")
         await peer.say_goodbye()
         assert await reader.read() == b"two three four"
+
+
+async def test_half_closing_in_the_middle_of_a_record() -> None:
+    """This direction ends at once, and the record is read when its rest has come."""
+    async with encrypted_stream() as (reader, writer, peer):
+        first, second = _two_records(peer)
+        await peer.peer.send_all(first + second[:9])
+        assert await reader.read(100) == b"one"
+        writer.write_eof()
+        assert await peer.receive_all() == b""
+        await peer.peer.send_all(second[9:])
+        assert await reader.read(100) == b"two"
+
+
+def _two_records(peer: TlsPeer) -> tuple[bytes, bytes]:
+    """Their ciphertext."""
+    records = []
+    for word in (b"one", b"two"):
+        peer.tls.write(word)
+        records.append(peer.unsent())
+    return records[0], records[1]
 
 
 async def test_no_half_closing_in_tls_1_2() -> None:
@@ -291,10 +351,30 @@ async def test_arguments_of_tls() -> None:
             await writer.start_tls("a context")  # type: ignore[arg-type]
         writer.write(b"still plain")
         assert await raw.receive(11) == b"still plain"
-    with pytest.raises(ValueError, match="give ssl="):
-        await bridgeio.open_connection("127.0.0.1", 1, server_hostname=NAME)
     with pytest.raises(TypeError, match=r"ssl\.SSLContext"):
         bridgeio.serve(_echo, "127.0.0.1", ssl=True)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="CLIENT_AUTH"):
+        bridgeio.serve(_echo, "127.0.0.1", ssl=client_context())
+    with pytest.raises(ValueError, match="above 0"):
+        bridgeio.serve(_echo, "127.0.0.1", ssl=server_context(), handshake_timeout=0)
+
+
+BAD_CLIENTS: dict[str, tuple[Callable[[], dict[str, Any]], type[Exception], str]] = {
+    "a name without TLS": (lambda: {"ssl": None}, ValueError, "give ssl="),
+    "no context": (lambda: {"ssl": "yes"}, TypeError, r"ssl\.SSLContext"),
+    "a server's context": (lambda: {"ssl": server_context()}, ValueError, "SERVER_AUTH"),
+    "no name": (lambda: {"ssl": client_context(), "server_hostname": ""}, ValueError, "server_hostname="),
+    "no number": (lambda: {"ssl": client_context(), "handshake_timeout": None}, TypeError, "number of seconds"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CLIENTS)
+async def test_arguments_of_a_tls_client(case: str, socket_folder: Path) -> None:
+    """They are refused before anything is connected: nobody listens there, and nobody is asked."""
+    options, kind, words = BAD_CLIENTS[case]
+    for address in (("127.0.0.1", 1), str(socket_folder / "nothing")):
+        with pytest.raises(kind, match=words):
+            await open_to(address, **{"server_hostname": NAME, **options()})
 
 
 __all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -66,8 +67,9 @@ async def test_a_server_that_cannot_be_trusted(case: str) -> None:
         never, "127.0.0.1", ssl=make(), on_error=lambda error, peer: told.append(error)
     ) as server:
         for number in (1, 2):
-            with pytest.raises(ssl.SSLCertVerificationError, match=r"TLS handshake with 127\.0\.0\.1"):
+            with pytest.raises(ssl.SSLCertVerificationError, match=r"TLS handshake with 127\.0\.0\.1") as refused:
                 await bridgeio.open_connection("127.0.0.1", server.port, ssl=client_context(), server_hostname=name)
+            assert (refused.value.reason, refused.value.verify_code > 0) == ("CERTIFICATE_VERIFY_FAILED", True)
             await until(lambda number=number: len(told) == number and not server.connections)  # type: ignore[misc]
     assert {type(error) for error in told} == {ssl.SSLError}, "the client's alert was not heard"
 
@@ -77,6 +79,31 @@ async def test_the_name_that_was_connected_to_is_checked() -> None:
     async with bridgeio.serve(_echo, "127.0.0.1", ssl=server_context(), on_error=lambda *_: None) as server:
         with pytest.raises(ssl.SSLCertVerificationError, match="IP address mismatch"):
             await bridgeio.open_connection("127.0.0.1", server.port, ssl=client_context())
+
+
+NAMES = {
+    "a name": ("peer.example", "peer.example"),
+    "the root's dot": ("peer.example.", "peer.example"),
+    "letters": ("b\u00fccher.example", "xn--bcher-kva.example"),
+    "an address": ("127.0.0.1", None),
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+async def test_names_of_a_server(case: str) -> None:
+    """The host is checked and sent (SNI) as certificates have it, however it was written; addresses are not sent."""
+    host, expected = NAMES[case]
+    context, asked = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), []
+    authority().issue_cert("peer.example", "b\u00fccher.example", "127.0.0.1").configure_cert(context)
+    context.sni_callback = lambda tls, name, context: asked.append(name)
+
+    async def loopback(name: str | None, port: Any, family: int, flags: int) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))]
+
+    async with bridgeio.serve(_echo, "127.0.0.1", ssl=context) as server:
+        _, writer = await bridgeio.open_connection(host, server.port, ssl=client_context(), resolver=loopback)
+        writer.close()
+    assert asked == [expected]
 
 
 async def test_the_system_s_authorities_are_the_default() -> None:

@@ -35,6 +35,25 @@ def _in_line(lock: Any) -> int:
     return waiting
 
 
+@asynccontextmanager
+async def _held_by_another(lock: Any) -> AsyncIterator[None]:
+    """A block at whose beginning another task has the lock, until somebody wants it.
+
+    :raises AssertionError: if anybody has it, or is in line for it, at the end.
+    """
+
+    async def hold(*, task_status: bridgeio.TaskStatus[None]) -> None:
+        async with lock:
+            task_status.started()
+            await soon(lambda: _in_line(lock))
+
+    async with beside(hold):
+        yield
+    assert _in_line(lock) == 0
+    lock.acquire_nowait()
+    lock.release()
+
+
 @pytest.mark.bridgeio_promise(2)
 @pytest.mark.parametrize("name", LOCKS)
 async def test_swept_locks(name: str) -> None:
@@ -44,22 +63,14 @@ async def test_swept_locks(name: str) -> None:
     async def world() -> AsyncIterator[Operation]:
         lock = LOCKS[name]()
 
-        async def hold(*, task_status: bridgeio.TaskStatus[None]) -> None:
-            async with lock:
-                task_status.started()
-                await soon(lambda: _in_line(lock))
-
         async def operation() -> None:
             async with lock:
                 await lowlevel.checkpoint()
             async with lock:
                 await bridgeio.sleep(0.0002)
 
-        async with beside(hold):
+        async with _held_by_another(lock):
             yield operation
-        assert _in_line(lock) == 0
-        lock.acquire_nowait()
-        lock.release()
 
     await sweep(world, name=name)
 
@@ -87,11 +98,6 @@ async def test_swept_acquires(name: str) -> None:
     async def world() -> AsyncIterator[Operation]:
         lock = LOCKS[kind]()
 
-        async def hold(*, task_status: bridgeio.TaskStatus[None]) -> None:
-            async with lock:
-                task_status.started()
-                await soon(lambda: _in_line(lock))
-
         async def operation() -> None:
             for _ in range(2):
                 await acquire(lock)
@@ -100,11 +106,8 @@ async def test_swept_acquires(name: str) -> None:
                 finally:
                     release(lock)
 
-        async with beside(hold):
+        async with _held_by_another(lock):
             yield operation
-        assert _in_line(lock) == 0
-        lock.acquire_nowait()
-        lock.release()
 
     await sweep(world, name=name)
 

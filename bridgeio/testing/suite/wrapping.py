@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -201,6 +202,22 @@ async def test_a_wrapped_object_fails() -> None:
         await reader.read(1)
     causes = [caught.value.__cause__, caught.value.__cause__ and caught.value.__cause__.__cause__]
     assert any(isinstance(cause, LookupError) for cause in causes)
+    writer.abort()
+
+
+@pytest.mark.parametrize("item", ["text", 5, None])
+async def test_a_wrapped_object_that_carries_no_bytes(item: object) -> None:
+    """What is received is an error that shows it, and not null bytes, nor a wait without end."""
+
+    async def receive() -> Any:
+        return item
+
+    near, _ = memory_pair()
+    odd = _Plain(near)
+    odd.receive = receive
+    reader, writer = bridgeio.wrap(odd)
+    with pytest.raises(ConnectionAbortedError, match=f"not {item!r}"):
+        await reader.read(1)
     writer.abort()
 
 

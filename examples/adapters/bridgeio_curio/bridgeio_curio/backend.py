@@ -15,7 +15,8 @@ import curio
 from curio.meta import curio_running
 
 from bridgeio.contract import Backend, Main, Scope, cancel
-from bridgeio.errors import BackendBusyError, NoBackendError, check_options
+from bridgeio.errors import BackendBusyError, NoBackendError
+from bridgeio.options import check_options
 from bridgeio_curio.host import CurioHost, current_host
 from bridgeio_curio.task import CurioTask, drive
 
