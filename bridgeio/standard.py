@@ -25,16 +25,15 @@ from bridgeio.buffers import Bytes
 from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Host, Task
 from bridgeio.errors import SharedBetweenRunsError, StreamClosedError, describe
+from bridgeio.events import Event
 from bridgeio.guarded import GuardedWriter
 from bridgeio.limits import LIMIT, LINGER, WRITE_LIMIT
 from bridgeio.pipes import PipeSource
 from bridgeio.reader import Reader
-from bridgeio.registry import current_task
 from bridgeio.runvars import RunVar
 from bridgeio.scopes import move_on_after
 from bridgeio.threadcache import Tell, cache
 from bridgeio.unpatched import original
-from bridgeio.waiters import Line
 from bridgeio.writer import Writer
 
 __all__ = ["FileSink", "FileSource", "open_stderr", "open_stdin", "open_stdout"]
@@ -130,18 +129,19 @@ class _Unflushed:
 
     def __init__(self, host: Host) -> None:
         self._lingering = host.lingering
-        self._line: Line[None] = Line("the end of a flush")
+        self._flushed = Event()
 
     def note(self, there_are_some: bool) -> None:
         if there_are_some:
             self._lingering.add(self)
         elif self in self._lingering:
             self._lingering.discard(self)
-            self._line.grant_all()
+            self._flushed.set()
+            self._flushed = Event()
 
     async def wait_flushed(self) -> None:
         with move_on_after(LINGER):
-            await self._line.join(current_task(), None)
+            await self._flushed.wait()
         self._lingering.discard(self)
 
 
