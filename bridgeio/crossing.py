@@ -92,7 +92,14 @@ class Crossing:
 
     def call_at_end(self, callback: Callable[[], object]) -> None:
         """Makes a call when the host has ended, in its thread. It must not raise."""
-        self.__dict__.setdefault("_at_end", []).append(callback)
+        if self.is_over:
+            callback()
+        else:
+            self.__dict__.setdefault("_at_end", {})[callback] = None
+
+    def spare_at_end(self, callback: Callable[[], object]) -> None:
+        """It is not to be made any more. May be called again."""
+        self.__dict__.get("_at_end", {}).pop(callback, None)
 
     def end_crossing(self) -> None:
         """Nobody is answered any more, and idle threads end."""
