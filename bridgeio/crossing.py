@@ -2,7 +2,8 @@
 signals, which come in one thread alone.
 
 Rule 1: a thread that waits for an answer always gets one. A host that ends answers whatever is left, for a callback
-that came too late for the last turn of its loop is never called.
+that came too late for the last turn of its loop is never called. Of a loop that is closed and does not say so the
+thread finds that out itself.
 Rule 2: of two answers the first counts.
 """
 
@@ -17,6 +18,8 @@ from bridgeio.threadcache import cache
 from bridgeio.unpatched import original
 
 __all__ = ["Answer", "Crossing"]
+
+PATIENCE = 0.5  # seconds after which a thread looks whether there is somebody left to wait for
 
 T = TypeVar("T")
 
@@ -46,6 +49,13 @@ class Answer(Generic[T]):
         if not self.settled:
             self._error = error
             self._settle()
+
+    def comes_within(self, seconds: float) -> bool:
+        """Waits that long at most, as `wait` does; whether there is an answer."""
+        there_is: bool = self._given.acquire(True, seconds)
+        if there_is:
+            self._given.release()
+        return there_is
 
     def wait(self) -> T:
         """Blocks the thread, on gevent too, where it blocks all its greenlets. A signal handler's exception ends
@@ -86,13 +96,23 @@ class Crossing:
                 self.call_soon_threadsafe(callback)
             except RuntimeError as error:
                 raise _ended() from error
+            while not answer.comes_within(PATIENCE):
+                if self.has_gone():
+                    raise _ended()
             return answer.wait()
         finally:
             asked.discard(answer)
 
     def call_at_end(self, callback: Callable[[], object]) -> None:
         """Makes a call when the host has ended, in its thread. It must not raise."""
-        self.__dict__.setdefault("_at_end", []).append(callback)
+        if self.is_over:
+            callback()
+        else:
+            self.__dict__.setdefault("_at_end", {})[callback] = None
+
+    def spare_at_end(self, callback: Callable[[], object]) -> None:
+        """It is not to be made any more. May be called again."""
+        self.__dict__.get("_at_end", {}).pop(callback, None)
 
     def end_crossing(self) -> None:
         """Nobody is answered any more, and idle threads end."""
@@ -106,6 +126,11 @@ class Crossing:
     def _asked(self) -> set[Answer[Any]]:
         asked: set[Answer[Any]] = self.__dict__.setdefault("_answers", set())
         return asked
+
+    def has_gone(self) -> bool:
+        """Whether this can call nothing any more, though nobody has closed it: somebody else's loop can be closed at
+        any moment, with calls that it has taken and not made. Asked by a thread that waits for one of them."""
+        return False
 
     def leave_thread(self: Any) -> None:
         """The worker thread that asks has made a call for this host, and is to serve others: clears away what the

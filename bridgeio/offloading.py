@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from types import coroutine
 from typing import Any, Generic, TypeVar
 
 from bridgeio.contract import Host, Task
 from bridgeio.crossing import Answer
+from bridgeio.stacks import Between
 from bridgeio.threadcache import Tell, cache
 from bridgeio.unpatched import original
 
@@ -53,7 +53,7 @@ class Request(Generic[T]):
 
     async def serve(self) -> None:
         try:
-            result = await _driven_in(self._context, self._make())
+            result = await _DrivenIn(self._context, self._make())
         except BaseException as error:
             self.answer.fail(error)
             if isinstance(error, GeneratorExit):
@@ -66,7 +66,8 @@ class Call(Generic[T]):
     """One call, offloaded by the task that makes this object.
 
     :param abandonable: a cancel ends the wait for it.
-    :param on_end: called when the thread has ended with it, in the host's thread as long as there is a host.
+    :param on_end: called once, when the thread has ended with it, or the run has: in the host's thread as long as
+        there is a host.
     """
 
     def __init__(self, task: Task, function: Callable[[], T], abandonable: bool, on_end: Callable[[], object]) -> None:
@@ -75,7 +76,7 @@ class Call(Generic[T]):
         self._function: Callable[[], T] | None = function
         self._abandonable = abandonable
         self._abandoned = False
-        self._on_end = on_end
+        self._on_end = [on_end]
         self._context = copy_context()
         self._library = _library_in(self._context)
         self._requests: deque[Request[Any]] = deque()
@@ -92,8 +93,7 @@ class Call(Generic[T]):
         try:
             await self._attend()
         except BaseException:
-            self._abandoned = True
-            self._refuse_requests()
+            self._abandon()
             raise
         assert self._outcome is not None
         outcome, self._outcome = self._outcome, None
@@ -116,6 +116,12 @@ class Call(Generic[T]):
             if self._abandonable:
                 await self._task.checkpoint_if_cancelled()  # the cancel may have met the request
 
+    def _abandon(self) -> None:
+        self._abandoned = True
+        self._refuse_requests()
+        if self._on_end:
+            self.host.call_at_end(self._release)
+
     def _abort(self) -> bool:
         self._abandoned = self._abandonable
         return self._abandonable
@@ -126,7 +132,8 @@ class Call(Generic[T]):
     # In the host's thread
 
     def _end(self, outcome: Answer[T]) -> None:
-        self._on_end()
+        self.host.spare_at_end(self._release)
+        self._release()
         if self._abandoned:
             outcome.forget()
         else:
@@ -187,27 +194,38 @@ class Call(Generic[T]):
         except RuntimeError:  # the run has ended, and nobody waits
             outcome.forget()
             with contextlib.suppress(RuntimeError):
-                self._on_end()
+                self._release()
+
+    def _release(self) -> None:
+        """Once: by the thread's end, or by the run's if that comes first, whose tokens nobody else could borrow."""
+        with contextlib.suppress(IndexError):
+            self._on_end.pop()()
 
 
-@coroutine
-def _driven_in(context: Context, coro: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Awaits the coroutine in a context that is not the task's."""
-    step: Callable[[], Any] = partial(coro.send, None)
-    while True:
-        try:
-            yielded = context.run(step)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        try:
-            step = partial(coro.send, (yield yielded))
-        except GeneratorExit:
-            context.run(coro.close)
-            raise
-        except BaseException as error:
-            step = partial(coro.throw, error)
-        del yielded
+class _DrivenIn(Between, Generic[T]):
+    """Awaits a coroutine in a context that is not the task's."""
+
+    def __init__(self, context: Context, coro: Coroutine[Any, Any, T]) -> None:
+        self.awaited = coro
+        self._run = context.run
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self
+
+    def __iter__(self) -> _DrivenIn[T]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._run(self.awaited.send, None)
+
+    def send(self, value: Any) -> Any:
+        return self._run(self.awaited.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._run(self.awaited.throw, *error)
+
+    def close(self) -> None:
+        self._run(self.awaited.close)
 
 
 def _library_in(context: Context) -> object:

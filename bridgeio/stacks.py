@@ -13,12 +13,21 @@ from traceback import StackSummary
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
-__all__ = ["Frames", "awaited_frames", "format_frames", "frames_up_to", "is_from"]
+__all__ = ["Between", "Frames", "awaited_frames", "format_frames", "frames_up_to", "is_from"]
 
 Frames = list[tuple[FrameType, int]]
 
 _DEEPEST = 40  # frames that are shown; a recursion shows its inner end
 _OUTSIDE = ("bridgeio.testing.", "bridgeio.demo.")  # they are ours, and use the library as others do
+
+
+class Between:
+    """What stands between a coroutine and one that it awaits.
+
+    :ivar awaited: the latter.
+    """
+
+    awaited: Any
 
 
 def awaited_frames(coro: Any) -> Frames:
@@ -65,6 +74,8 @@ def _step_inwards(coro: Any) -> tuple[FrameType | None, Any]:
         return coro.gi_frame, coro.gi_yieldfrom
     if isinstance(coro, AsyncGeneratorType):
         return coro.ag_frame, coro.ag_await
+    if isinstance(coro, Between):
+        return None, coro.awaited
     return None, next(_wrapped(coro), None)
 
 

@@ -24,17 +24,17 @@ from typing import Any
 from bridgeio.buffers import Bytes
 from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Host, Task
+from bridgeio.descriptors import other_run, unusable
 from bridgeio.errors import SharedBetweenRunsError, StreamClosedError, describe
+from bridgeio.events import Event
 from bridgeio.guarded import GuardedWriter
 from bridgeio.limits import LIMIT, LINGER, WRITE_LIMIT
 from bridgeio.pipes import PipeSource
 from bridgeio.reader import Reader
-from bridgeio.registry import current_task
 from bridgeio.runvars import RunVar
 from bridgeio.scopes import move_on_after
 from bridgeio.threadcache import Tell, cache
 from bridgeio.unpatched import original
-from bridgeio.waiters import Line
 from bridgeio.writer import Writer
 
 __all__ = ["FileSink", "FileSource", "open_stderr", "open_stdin", "open_stdout"]
@@ -49,9 +49,9 @@ async def open_stdin(*, limit: int = LIMIT) -> Reader:
     """The standard input: a terminal, a pipe, a file, whatever it is, and without a change for others who share it.
 
     All who ask in one run get the same reader, which belongs to the run. It reads ahead: what it has taken
-    and nobody has read when the run ends is lost, and what `sys.stdin` has buffered before it does not see. A cancelled
-    read has taken nothing from the reader. Where a thread reads (a file, ``/dev/null``, a socket) it goes on to the end
-    of what it has begun.
+    and nobody has read when the run ends is lost, and what `sys.stdin` has buffered before it does not see. A
+    cancelled read has taken nothing from the reader. Where a thread reads (a file, ``/dev/null``, a socket) a read
+    that has begun cannot be ended: it goes on until something comes, after the run too, and takes that away.
 
     :param limit: bytes that ``readuntil`` may buffer; the last to ask decides.
     :raises OSError: if the descriptor is closed.
@@ -130,18 +130,19 @@ class _Unflushed:
 
     def __init__(self, host: Host) -> None:
         self._lingering = host.lingering
-        self._line: Line[None] = Line("the end of a flush")
+        self._flushed = Event()
 
     def note(self, there_are_some: bool) -> None:
         if there_are_some:
             self._lingering.add(self)
         elif self in self._lingering:
             self._lingering.discard(self)
-            self._line.grant_all()
+            self._flushed.set()
+            self._flushed = Event()
 
     async def wait_flushed(self) -> None:
         with move_on_after(LINGER):
-            await self._line.join(current_task(), None)
+            await self._flushed.wait()
         self._lingering.discard(self)
 
 
@@ -172,6 +173,11 @@ class _InThreads:
         self._fd = fd
         self._error: OSError | None = None
         self._busy = False
+        host.call_at_end(self.end)
+
+    def end(self) -> None:
+        """The run is over: whoever uses this from now on hears of that."""
+        self._error = unusable(self.peer, closed=False)
 
     def _start(self, operation: Callable[[], Any]) -> None:
         """Makes a call in a thread, unless one is under way; then `_done` is called with its result, or without.
@@ -199,7 +205,7 @@ class _InThreads:
         raise NotImplementedError
 
     def of_another_run(self) -> SharedBetweenRunsError:
-        return SharedBetweenRunsError(f"{self.peer} was opened in another run: open it in each")
+        return other_run(self.peer)
 
 
 class FileSource(_InThreads):
@@ -212,6 +218,10 @@ class FileSource(_InThreads):
         self.readable = False
         self._data: bytes | None = None
         self._task: Task | None = None
+
+    def end(self) -> None:
+        super().end()
+        self.readable = True  # so that whoever reads finds the error
 
     def recv(self, most: int) -> bytes:
         if self._error is not None:
@@ -291,7 +301,12 @@ class FileSink(_InThreads):
     def reset(self) -> None:
         """What a thread has begun to write cannot be taken back."""
 
+    def end(self) -> None:
+        super().end()
+        self.usable = False
+
     def close(self) -> None:
+        self.host.spare_at_end(self.end)
         self.closed = True
         self.usable = False
         self.call_when_writable(None)
@@ -300,7 +315,7 @@ class FileSink(_InThreads):
         return self.peer if name == "peername" else default
 
     def why_unusable(self) -> StreamClosedError:
-        return StreamClosedError(f"the writer of {self.peer} was closed by this side")
+        return unusable(self.peer, self.closed)
 
     def _done(self, result: int | None) -> None:
         self._written = result or 0

@@ -44,7 +44,7 @@ async def run_sync(
 
     :param abandon_on_cancel: a cancel ends the wait at once. The thread goes on alone until ``func`` returns, and
         what it returns or raises is dropped. Nothing waits for it at the end of the run or of the program.
-    :param limiter: borrows a token from it until the thread has ended; by default from the run's own
+    :param limiter: borrows a token from it until the thread has ended, or its run; by default from the run's own
         (`current_default_thread_limiter`).
     :raises TypeError: if ``func`` is no function, or an async one.
     :raises RuntimeError: if ``func`` raises `StopIteration`, which cannot come out of an async function.

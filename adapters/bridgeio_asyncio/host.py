@@ -50,6 +50,9 @@ class AsyncioHost(Host):
         """The loop itself is asked where the threads differ: it may run in another one than before."""
         return thread == self.thread or asyncio._get_running_loop() is self.loop
 
+    def has_gone(self) -> bool:
+        return self.loop.is_closed()
+
     def watch(
         self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None
     ) -> Handle:

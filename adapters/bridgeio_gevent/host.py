@@ -86,8 +86,8 @@ class GeventHost(Host):
         return _Watch([timer])
 
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
-        if self.closed:
-            raise RuntimeError("this run on gevent has ended")
+        if self.has_gone():
+            raise RuntimeError("this run on gevent has ended, or its hub was destroyed")
         self._calls.append(callback)
         try:
             self._async.send()
@@ -96,6 +96,9 @@ class GeventHost(Host):
 
     def admits(self, thread: int) -> bool:
         return thread == self.thread
+
+    def has_gone(self) -> bool:
+        return self.closed or self.hub.loop is None
 
     def watch(
         self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None

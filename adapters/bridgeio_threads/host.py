@@ -37,6 +37,7 @@ class ThreadsHost(Host):
     :ivar unserved: there may be a timer, or bytes left over, that nobody waits for yet: who parks
         next has to look.
     :ivar closing: the run is over, its threads are to end.
+    :ivar calling: the thread that makes a call of the host's, which belongs to no task; else 0.
     """
 
     backend = "threads"
@@ -59,7 +60,7 @@ class ThreadsHost(Host):
         self._generators: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         self._dropped: deque[AsyncGenerator[Any, Any]] = deque()
         self._parkings: list[Parking] = []
-        self._calling = 0
+        self.calling = 0
         self._joining = False
         self._leaving: Parking | None = None
 
@@ -79,7 +80,7 @@ class ThreadsHost(Host):
 
     def admits(self, thread: int) -> bool:
         """Only who holds the baton: a task, also where its context does not tell, or who calls for the host."""
-        return thread == self._calling or any(task.thread == thread for task in list(self.tasks))
+        return thread == self.calling or any(task.thread == thread for task in list(self.tasks))
 
     def watch(
         self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None
@@ -139,7 +140,7 @@ class ThreadsHost(Host):
 
     def call_guarded(self, function: Callable[..., T], *args: Any) -> T:
         task = CURRENT.get()
-        if (task is not None and task.thread == get_ident()) or self._calling == get_ident():
+        if (task is not None and task.thread == get_ident()) or self.calling == get_ident():
             return function(*args)
         with self.visited():
             return function(*args)
@@ -181,13 +182,13 @@ class ThreadsHost(Host):
 
     def call_here(self, callback: Callable[[], object]) -> None:
         """Makes a call that belongs to no task; the caller holds the baton."""
-        before, self._calling = self._calling, get_ident()
+        before, self.calling = self.calling, get_ident()
         try:
             callback()
         except BaseException as error:
             self.report(error)
         finally:
-            self._calling = before
+            self.calling = before
 
     def report(self, error: BaseException) -> None:
         """What came out of a callback, or out of a task's last frame."""

@@ -147,10 +147,19 @@ class ThreadTask(Task):
         """A number that is nobody's here any more was polled before its source was closed."""
         for source, _ in self.arms:
             if source.fd == fd and source.registered:
-                source.on_event(events)
+                self._call_source(source, events)
                 if self.abort is not None:
                     self._ignore_idle(source)
                 return
+
+    def _call_source(self, source: Any, events: int) -> None:
+        """What it calls is the host's, as if another thread had polled; what it raises strikes this task."""
+        host = self.host
+        host.calling = self._ident
+        try:
+            source.on_event(events)
+        finally:
+            host.calling = 0
 
     def _ignore_idle(self, source: Any) -> None:
         """It can be written to and nothing is left over: asked again, it would say so for ever."""

@@ -83,6 +83,10 @@ class TwistedHost(Host):
     def admits(self, thread: int) -> bool:
         return thread == self.thread
 
+    def has_gone(self) -> bool:
+        """A reactor that has stopped runs no more; only itself knows it from one that has not begun."""
+        return self.closed or (getattr(self.reactor, "_startedBefore", False) and not self.reactor.running)
+
     def watch(
         self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None
     ) -> Handle:

@@ -225,6 +225,36 @@ def test_a_watch_calls_back_until_it_is_cancelled() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("busy", [False, True], ids=["waiting", "giving way"])
+def test_a_callback_that_the_only_task_polls_for_is_the_hosts(busy: bool) -> None:
+    """What the descriptor of a stream calls may end waits and close writers, also where the task that waits is the
+    one that polls, or gives way between two steps."""
+
+    async def main() -> tuple[bool, bool]:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            _, writer = bridgeio.wrap(ours)
+            _, other = bridgeio.wrap(theirs)
+            event = bridgeio.Event()
+
+            def flushed() -> None:
+                source.call_when_writable(None)
+                other.close()
+                event.set()
+
+            source = writer._source
+            source.call_when_writable(flushed)
+            with bridgeio.fail_after(20):
+                while busy and not event.is_set():
+                    await bridgeio.sleep(0)
+                await event.wait()
+            return event.is_set(), other.is_closing()
+
+    assert run(main) == (True, True)
+
+
 def test_calls_from_other_threads_reach_a_run_that_is_asleep() -> None:
     """call_soon_threadsafe wakes it, calls while no task is at work, and refuses after the run."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import bridgeio
-from bridgeio import CancelScope, Event, TaskGroup, create_task_group, dump_tasks
+from bridgeio import CancelScope, Event, TaskGroup, create_task_group, dump_tasks, from_thread, to_thread
 from bridgeio.errors import show_address
 from bridgeio.lowlevel import checkpoint
 from bridgeio.testing.peers import RawListener, peer_stream
@@ -157,6 +157,21 @@ async def test_a_stack_has_the_users_frames_and_not_ours() -> None:
     assert re.findall(r"in (\w+)$", stack, re.MULTILINE) == ["outer", "inner", "generator"]
     assert "yield await reader.readline()" in stack
     assert "bridgeio_" not in stack
+
+
+async def test_the_stack_of_what_a_worker_thread_has_called() -> None:
+    """While a task does what its thread has asked for, its stack goes on into that."""
+    event = Event()
+
+    async def offload() -> None:
+        await to_thread.run_sync(from_thread.run, ask)
+
+    async def ask() -> None:
+        await event.wait()
+
+    async with doing("waiting for an Event", offload):
+        stack = stack_of("subject")
+        assert stack.index("in offload") < stack.index("in ask")
 
 
 async def test_the_running_tasks_own_stack() -> None:

@@ -16,6 +16,7 @@ import bridgeio
 from bridgeio import to_thread
 from bridgeio.registry import surrounding_backend
 from bridgeio.testing.foreign import Door
+from bridgeio.testing.meetings import when
 from bridgeio.testing.natives import Native
 from bridgeio.testing.programs import run_program
 from bridgeio.testing.resources import unchanged, until
@@ -421,6 +422,34 @@ async def test_a_thread_that_blocks_in_the_system() -> None:
 def test_a_run_ends_beside_an_abandoned_thread(backend: str, backend_options: dict[str, Any]) -> None:
     """A run does not wait for an abandoned thread, nor does the end of the program."""
     assert run_program(_ABANDONING, backend, **backend_options) == "over\n"
+
+
+def test_a_limiter_outlives_a_run_with_an_abandoned_thread(backend: str, backend_options: dict[str, Any]) -> None:
+    """Tokens come back at the end of the run at the latest: the next one may borrow them, and the thread's own end
+    changes nothing any more."""
+    limiter = bridgeio.CapacityLimiter(1)
+    door, through = Door(), Door()
+
+    def work() -> None:
+        door.wait()
+        through.open()
+
+    async def abandon() -> None:
+        with bridgeio.CancelScope() as scope:
+            async with bridgeio.create_task_group() as group:
+                group.start_soon(when, lambda: door.came, scope.cancel)
+                await to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+        assert limiter.borrowed_tokens == 1
+
+    async def borrow() -> None:
+        async with limiter:
+            door.open()
+            await to_thread.run_sync(through.wait)
+            assert limiter.borrowed_tokens == 1
+
+    for main in (abandon, borrow):
+        bridgeio.run(main, backend=backend, backend_options=backend_options)
+        assert limiter.borrowed_tokens == 0
 
 
 _ABANDONING = """

@@ -219,6 +219,51 @@ def test_standard_output_is_opened_again(
     assert printed == b"first second third fourth"
 
 
+STALE = """
+import sys
+
+async def main():
+    reader, writer = await bridgeio.open_stdin(), await bridgeio.open_stdout()
+    assert await reader.readline() == b"first\\n"
+    writer.write(b"in time")
+    return reader, writer
+
+async def read(reader):
+    return await reader.read()
+
+def refused(function, *args):
+    try:
+        function(*args)
+    except bridgeio.StreamClosedError as error:
+        print("belongs to a run that has ended" in str(error), file=sys.stderr)
+
+def run(function):
+    return bridgeio.run(function, backend=BACKEND, backend_options=OPTIONS)
+
+reader, writer = run(main)
+refused(writer.write, b"too late")
+refused(writer.write_eof)
+refused(run, lambda: read(reader))
+writer.close()
+"""
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+def test_standard_streams_end_with_their_run(
+    backend: str, backend_options: dict[str, Any], kind: str, tmp_path: Path
+) -> None:
+    """Whoever uses them after it hears that it is over; nothing is taken that would never be written."""
+    (tmp_path / "in").write_bytes(b"first\nsecond\n")
+    streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with open(tmp_path / "in", "rb") as given, open(tmp_path / "out", "wb") as taken:
+        if kind == "file":
+            streams = {"stdin": given, "stdout": taken}
+        with _running(STALE, backend, backend_options, **streams) as process:
+            printed, said = process.communicate(b"first\nsecond\n" if kind == "pipe" else None, timeout=PATIENCE)
+    assert said.decode().splitlines() == ["True"] * 3
+    assert (tmp_path / "out").read_bytes() + (printed or b"") == b"in time"
+
+
 FAILING = """
 import sys
 from bridgeio.unpatched import original
