@@ -64,7 +64,7 @@ class Lockers:
 
     def ways(self) -> list[tuple[int, int]]:
         """Every pair of ports, to talk to one and then to the other."""
-        return list(itertools.product(self.ports, repeat=2))
+        return list(itertools.product(self.ports, self.ports))
 
 
 @contextmanager
