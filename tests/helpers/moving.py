@@ -12,7 +12,7 @@ import signal
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -265,13 +265,13 @@ def _waits_longer_than_idle(port: int, number: int) -> bool:
 
 def check_sigterm(server: Lockers) -> None:
     """Everybody hears BYE, whether silent or waiting; the program ends with status 0 and complains of nothing."""
-    clients = [Client(port) for port in server.ports for _ in range(2)]
-    for client, request in zip(clients, itertools.cycle([b"", b"TAKE 1 60\n"])):
-        assert client.ask(b"LOOK 1") == b"EMPTY"
-        client.send(request)
-    server.running.signal(signal.SIGTERM)
-    for client in clients:
-        with client:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(port)) for port in server.ports for _ in range(2)]
+        for client, request in zip(clients, itertools.cycle([b"", b"TAKE 1 60\n"])):
+            assert client.ask(b"LOOK 1") == b"EMPTY"
+            client.send(request)
+        server.running.signal(signal.SIGTERM)
+        for client in clients:
             assert client.hear() == b"BYE"
             assert client.hears_end()
     assert server.running.end() == 0
