@@ -112,9 +112,9 @@ def until_signal():
     return stop
 
 
-def main(port, idle):
+def serve(lockers, port, idle):
     stop = until_signal()
-    server = StreamServer(("127.0.0.1", port), partial(serve_client, Lockers(), idle), spawn=Pool())
+    server = StreamServer(("127.0.0.1", port), partial(serve_client, lockers, idle), spawn=Pool())
     server.start()
     print("listening on port", server.server_port, flush=True)
     stop.wait()
@@ -126,4 +126,4 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--idle", type=float, default=60.0, help="seconds that a client may be silent")
     options = parser.parse_args()
-    main(options.port, options.idle)
+    serve(Lockers(), options.port, options.idle)

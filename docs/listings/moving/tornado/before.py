@@ -129,10 +129,10 @@ def until_signal():
     return stop
 
 
-async def main(port, idle):
+async def serve(lockers, port, idle):
     stop = until_signal()
     sockets = bind_sockets(port, "127.0.0.1")
-    server = LockerServer(Lockers(), idle)
+    server = LockerServer(lockers, idle)
     server.add_sockets(sockets)
     print("listening on port", sockets[0].getsockname()[1], flush=True)
     await stop.wait()
@@ -145,4 +145,4 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--idle", type=float, default=60.0, help="seconds that a client may be silent")
     options = parser.parse_args()
-    asyncio.run(main(options.port, options.idle))
+    asyncio.run(serve(Lockers(), options.port, options.idle))

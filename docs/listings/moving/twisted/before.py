@@ -156,8 +156,8 @@ def seconds_of(word):
     return seconds
 
 
-async def main(reactor, port, idle):
-    factory = LockerFactory(Lockers(reactor), idle)
+async def serve(reactor, lockers, port, idle):
+    factory = LockerFactory(lockers, idle)
     listening = await TCP4ServerEndpoint(reactor, port, interface="127.0.0.1").listen(factory)
 
     async def stop():
@@ -174,4 +174,4 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--idle", type=float, default=60.0, help="seconds that a client may be silent")
     options = parser.parse_args()
-    react(main, (options.port, options.idle))
+    react(lambda reactor: serve(reactor, Lockers(reactor), options.port, options.idle))
