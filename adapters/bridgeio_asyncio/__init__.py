@@ -32,7 +32,7 @@ from bridgeio.contract import Adapter, Probe
 if TYPE_CHECKING:
     from bridgeio_asyncio.backend import AsyncioBackend
 
-__all__ = ["ADAPTER", "UVLOOP", "in_task"]
+__all__ = ["ADAPTER", "UVLOOP", "in_loop", "in_task"]
 
 
 def _running_loop() -> Any:
@@ -47,7 +47,8 @@ def in_task() -> bool:
     return loop is not None and sys.modules["asyncio"].current_task(loop) is not None
 
 
-def _in_loop() -> bool:
+def in_loop() -> bool:
+    """Whether an asyncio loop runs here, in a task or in a callback."""
     return _running_loop() is not None
 
 
@@ -73,7 +74,7 @@ ADAPTER = Adapter(
     requires=("asyncio",),
     install="bridgeio",
     load=_load_asyncio,
-    probes=(Probe(22, in_task), Probe(40, _in_loop)),
+    probes=(Probe(22, in_task), Probe(40, in_loop)),
 )
 
 UVLOOP = Adapter(

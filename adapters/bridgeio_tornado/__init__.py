@@ -25,7 +25,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bridgeio.contract import Adapter, Probe
-from bridgeio_asyncio import in_task
+from bridgeio_asyncio import in_loop, in_task
 
 if TYPE_CHECKING:
     from bridgeio_tornado.backend import TornadoBackend
@@ -33,9 +33,18 @@ if TYPE_CHECKING:
 __all__ = ["ADAPTER"]
 
 
-def _in_task() -> bool:
+def _is_tornados() -> bool:
+    """Whether the loop that runs here has an IOLoop."""
     ioloop = sys.modules.get("tornado.ioloop")
-    return ioloop is not None and in_task() and ioloop.IOLoop.current(instance=False) is not None
+    return ioloop is not None and ioloop.IOLoop.current(instance=False) is not None
+
+
+def _in_task() -> bool:
+    return in_task() and _is_tornados()
+
+
+def _in_callback() -> bool:
+    return in_loop() and _is_tornados()
 
 
 def _load() -> TornadoBackend:
@@ -50,5 +59,5 @@ ADAPTER = Adapter(
     requires=("tornado",),
     install="bridgeio[tornado]",
     load=_load,
-    probes=(Probe(20, _in_task),),
+    probes=(Probe(20, _in_task), Probe(39, _in_callback)),
 )

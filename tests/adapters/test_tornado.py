@@ -37,6 +37,31 @@ def test_plain_asyncio_stays_asyncio() -> None:
     assert asyncio.run(main()) == "asyncio"
 
 
+def test_a_callback_of_an_application_is_tornados() -> None:
+    """``handle_stream`` may be a plain function, which Tornado calls in no task: an IOStream can be wrapped there,
+    and a group that was opened elsewhere takes the coroutine."""
+
+    async def main() -> bytes:
+        async with bridgeio.create_task_group() as group:
+
+            class Server(tcpserver.TCPServer):
+                def handle_stream(self, stream: iostream.IOStream, address: tuple[str, int]) -> None:
+                    group.start_soon(bridgeio.serve_stream, echo, stream)
+
+            sock, port = bind_unused_port()
+            server = Server()
+            server.add_socket(sock)
+            reader, writer = await bridgeio.open_connection("127.0.0.1", port)
+            async with writer:  # without ending its direction: that would end Tornado's stream
+                writer.write(b"hi\n")
+                answer = await reader.readline()
+            server.stop()
+            group.cancel_scope.cancel()
+        return answer
+
+    assert asyncio.run(main()) == b"hi\n"
+
+
 def test_a_web_handler_awaits_bridgeio() -> None:
     """A request handler of a running Tornado application, a task that Tornado started, uses bridgeio directly."""
 

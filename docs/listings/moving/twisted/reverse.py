@@ -1,0 +1,27 @@
+"""The lockers on Twisted, the other way round: the old protocol over the lockers that have moved.
+
+python reverse.py --port 7000
+"""
+
+import argparse
+
+from after import Lockers
+from before import serve
+from twisted.internet.task import react
+
+from bridgeio_twisted import as_deferred
+
+
+class DeferredLockers(Lockers):
+    """For callers that have not moved."""
+
+    def take(self, number, seconds):
+        return as_deferred(super().take(number, seconds))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Lockers for texts, over TCP.")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--idle", type=float, default=60.0, help="seconds that a client may be silent")
+    options = parser.parse_args()
+    react(serve, (DeferredLockers(), options.port, options.idle))
