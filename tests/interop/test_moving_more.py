@@ -49,5 +49,5 @@ def check_all(server: Lockers) -> None:
 
 
 def run(port: int, *requests: str, script: Path = CALLING) -> subprocess.CompletedProcess[str]:
-    command = python(script, "--port", str(port), *requests)
+    command = python(script, "--patience", "100", "--port", str(port), *requests)
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
