@@ -78,6 +78,14 @@ def test_every_adapter_has_its_page() -> None:
     assert [folder.name for folder in adapter_folders() if f"automodule:: {folder.name}\n" not in pages] == []
 
 
+def test_every_module_of_the_core_is_on_the_map() -> None:
+    """The page on the architecture says of each where it belongs, and names none that is gone."""
+    told = re.search(r"## Where each idea lives\n(.*?)\n## ", text_of(ROOT / "docs" / "architecture.md"), re.DOTALL)
+    assert told is not None
+    modules = {path.name for path in (ROOT / "bridgeio").glob("*.py")} - {"__init__.py"}
+    assert set(re.findall(r"`(\w+\.py)`", told[1])) == modules
+
+
 def test_the_changelog_begins_with_this_version() -> None:
     """What is about to be released stands on top."""
     versions = re.findall(r"^## (\S+)", text_of(ROOT / "CHANGELOG.md"), re.MULTILINE)

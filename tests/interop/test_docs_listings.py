@@ -302,7 +302,7 @@ def test_the_synchronous_client() -> None:
             assert peer.makefile("rb").read() == b"?\n?\n"
 
 
-@pytest.mark.parametrize(("name", "passed"), [("test_echo", 4), ("test_virtual_time", 2)])
+@pytest.mark.parametrize(("name", "passed"), [("test_echo", 4), ("test_virtual_time", 2), ("test_tls", 4)])
 def test_the_test(tmp_path: Path, name: str, passed: int) -> None:
     """The test files that the pages show pass, each of their tests on each backend that is asked for."""
     copy = tmp_path / f"{name}.py"
