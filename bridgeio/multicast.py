@@ -106,6 +106,8 @@ def _index_of(interface: Interface | None) -> int:
     if interface is None:
         return 0
     if isinstance(interface, int):
+        if not 0 <= interface < 1 << 31:
+            raise ValueError(f"an interface's index is a number from 0 to 2147483647, not {interface}")
         return interface
     try:
         return socket.if_nametoindex(interface)

@@ -8,7 +8,7 @@ from typing import Any
 from bridgeio.checkpoints import begin, spend
 from bridgeio.errors import show_address
 from bridgeio.hostnames import HostName
-from bridgeio.resolver import resolve
+from bridgeio.resolver import check_port, resolve
 
 __all__ = ["AddressPair", "address_pair", "getaddrinfo", "getnameinfo"]
 
@@ -56,13 +56,15 @@ async def getnameinfo(sockaddr: tuple[Any, ...], flags: int = 0) -> tuple[str, s
     :param sockaddr: a pair of a numeric host and a port, or IPv6's four as `socket` has them.
     :param flags: ``socket.NI_NUMERICHOST``, ``NI_NAMEREQD``, ``NI_DGRAM`` and others.
     :raises socket.gaierror: if there is no name and ``NI_NAMEREQD`` asks for one, or the host is not numeric.
+    :raises ValueError: for a port above 65535 or below 0.
     """
     task = await begin()
     _check_address(sockaddr)
     try:
         host, service = await task.host.reverse(sockaddr, flags)
-    except socket.gaierror as error:
-        raise socket.gaierror(error.errno, f"{error.strerror} (find a name for {show_address(sockaddr)})") from error
+    except (socket.gaierror, UnicodeError) as error:
+        number, why = (error.errno, error.strerror) if isinstance(error, OSError) else (socket.EAI_NONAME, error)
+        raise socket.gaierror(number, f"{why} (find a name for {show_address(sockaddr)})") from error
     await spend(task)
     return host, service
 
@@ -78,3 +80,6 @@ def _check_address(sockaddr: Any) -> None:
     """Before a thread is asked for what it would only refuse."""
     if not (isinstance(sockaddr, tuple) and 2 <= len(sockaddr) <= 4 and isinstance(sockaddr[0], str)):
         raise TypeError(f"an address is a pair of host and port, not {sockaddr!r}")
+    if not isinstance(sockaddr[1], int):
+        raise TypeError(f"the port of an address is a number, not {sockaddr[1]!r}")
+    check_port(sockaddr[1], sockaddr[0])

@@ -2,7 +2,7 @@
 
 Rule 1: something is received when a task waits for bytes, by a task of ours: if the waiting one is cancelled, the
 receive goes on, and what it brings stays for the next reader. So nothing is lost, whatever the object does when it
-is cancelled.
+is cancelled. That task ends when nobody wants more, so an object that nobody reads, or closes, keeps none.
 Rule 2: one task of ours sends, in order. Nothing but an abort cancels it.
 Rule 3: errors are known by AnyIO's and Trio's names, because nobody's package is imported here.
 """
@@ -19,6 +19,7 @@ from typing import Any
 from bridgeio.contract import Feed, Host, Scope, cancel
 from bridgeio.errors import StreamClosedError, show_address
 from bridgeio.limits import CHUNK_MAX
+from bridgeio.registry import current_task
 from bridgeio.scopes import CancelScope
 
 __all__ = ["PulledStream", "can_be_pulled"]
@@ -51,6 +52,7 @@ class PulledStream:
         self._ending = False
         self._closing = False
         self._aborted = False
+        self._wanted = False
         self._receiving: Scope | None = None
         self._sending: Scope | None = None
         self._closer: CancelScope | None = None
@@ -74,6 +76,7 @@ class PulledStream:
         """What is received meanwhile was asked for."""
 
     def resume(self) -> None:
+        self._wanted = True
         if self._receiving is None and not self._closing:
             self._receiving = self._spawn(self._receive(), "receives from")
 
@@ -115,14 +118,21 @@ class PulledStream:
         return scope
 
     async def _receive(self) -> None:
-        """Once; who wants more asks again."""
+        """As long as somebody wants more by the time that this has its next turn: a task for each would cost twice
+        as much."""
+        task = current_task()
+        while self._wanted and not self._closing:
+            self._wanted = False
+            await self._receive_once()
+            await task.give_way()
+        self._receiving = None
+
+    async def _receive_once(self) -> None:
         try:
             data = _as_bytes(await self._native.receive())
         except Exception as error:
-            self._receiving = None
             self._feed.ended(_as_oserror(error, "receive"))
         else:
-            self._receiving = None
             if data:
                 self._feed.received(data)
             else:

@@ -11,7 +11,7 @@ from bridgeio.hostnames import HostName, ascii_name
 from bridgeio.lookups import getaddrinfo
 from bridgeio.registry import current_task
 
-__all__ = ["Resolver", "resolve"]
+__all__ = ["Resolver", "check_port", "resolve"]
 
 Resolver = Callable[[str | None, int | str | None, int, int], Awaitable[list[AddressInfo]]]
 
@@ -30,10 +30,12 @@ async def resolve(
 
     :param resolver: asked with host, port, family and flags, instead of the backend's own.
     :raises socket.gaierror: with the name in its message.
-    :raises ValueError: for a port that cannot be; ``getaddrinfo`` would take another one for it.
+    :raises ValueError: for a port that cannot be.
     """
-    if isinstance(port, int) and not 0 <= port <= 65535:
-        raise ValueError(f"a port is a number from 0 to 65535, not {port} (for host {host!r})")
+    if isinstance(port, int):
+        port = check_port(port, host)
+    elif not (port is None or isinstance(port, str | bytes)):
+        raise TypeError(f"a port is a number or a service's name, not {port!r} (for host {host!r})")
     name = ascii_name(host)
     try:
         with contextlib.suppress(socket.gaierror):
@@ -43,3 +45,13 @@ async def resolve(
         return list(await current_task().host.resolve(name, port, family, flags, kind, proto))
     except socket.gaierror as error:
         raise socket.gaierror(error.errno, f"{error.strerror} (resolve {host!r})") from error
+
+
+def check_port(port: int, host: object) -> int:
+    """The number, as `socket` wants it: an ``IntEnum``'s is none to its ``getaddrinfo``.
+
+    :raises ValueError: for one that cannot be; the system would take another one for it.
+    """
+    if not 0 <= port <= 65535:
+        raise ValueError(f"a port is a number from 0 to 65535, not {port} (for host {host!r})")
+    return int(port)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import ssl
+import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -90,6 +91,8 @@ class TlsLayer:
         self, context: ssl.SSLContext, server_side: bool, server_hostname: str | None, session: ssl.SSLSession | None
     ) -> None:
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname, session)
+        if type(context).__module__ == "gevent.ssl":  # patched: its callbacks for SNI know sockets alone, and ask them
+            vars(self._object)["_sslsock"] = weakref.ref(self._object)
         self.recv = self._receive
 
     # The handshake

@@ -170,11 +170,8 @@ class UDPSocket(DatagramSocket[tuple[bytes, AddressPair]], _UDPOptions):
         await spend(task)
 
     async def send(self, item: tuple[Bytes, tuple[Any, ...]]) -> None:
-        """`sendto` for a pair of data and address, as ``receive`` returns it."""
-        try:
-            data, (host, port, *_) = item
-        except (TypeError, ValueError):
-            raise TypeError(f"send() wants a pair of data and address (host, port), not {item!r:.100}") from None
+        """`sendto` for a pair of data and address, as ``receive`` returns it, or with an address of `socket`'s."""
+        data, host, port = _parts_of(item)
         await self.sendto(data, host, port)
 
     def join_group(self, group: str, *, interface: Interface | None = None) -> None:
@@ -298,11 +295,24 @@ def _bound_beside(family: int, local: list[AddressInfo], reuse_port: bool) -> so
     raise OSError(errno.EADDRNOTAVAIL, "local_host has no address of this family")
 
 
+def _parts_of(item: Any) -> tuple[Bytes, HostName, int]:
+    """Data, host and port. The scope of a link-local address may stand behind them, as `socket` has it."""
+    try:
+        data, address = item
+        if not isinstance(address, tuple | list):
+            raise TypeError
+        return (data, *address_pair(address))
+    except (TypeError, ValueError, IndexError):
+        raise TypeError(f"send() wants a pair of data and address (host, port), not {item!r:.100}") from None
+
+
 def _numeric(family: int, host: HostName, port: int) -> Any:
     """The address for the kernel, if the host is one: the path of a datagram asks nobody."""
+    if not isinstance(port, int):
+        raise TypeError(f"a datagram goes to a port's number, an int, not {port!r}")
     try:
-        socket.inet_pton(family, host)  # type: ignore[arg-type]  # what is no text is asked about in full
-    except (OSError, TypeError):
+        socket.inet_pton(family, host)  # type: ignore[arg-type]  # what is no address is asked about in full
+    except (OSError, TypeError, ValueError):
         return None
     if not 0 <= port <= 65535:
         return None

@@ -290,6 +290,25 @@ def test_nobody_closed_it(tmp_path: Path) -> None:
     bridgeio.run(use)
 
 
+@pytest.mark.parametrize("address", [("fe80::1%2", 9), ("fe80::1", 9, 0, 2), ["fe80::1", 9, 0, 2]])
+def test_the_scope_of_an_address_is_kept(address: Any) -> None:
+    """An address of `socket`'s has it apart: without it the kernel would send over any interface, or none."""
+
+    async def main() -> None:
+        async with await bridgeio.create_udp_socket(socket.AF_INET6) as udp:
+            asked: list[Any] = []
+
+            def send_now(data: Any, address: Any) -> bool:
+                asked.append(address)
+                return True
+
+            udp._source.send_now = send_now  # type: ignore[method-assign]
+            await udp.send((b"", address))
+            assert asked[0][3] == 2
+
+    bridgeio.run(main)
+
+
 def test_from_synchronous_code() -> None:
     """Each call is one of `blocking`; ``close``, ``statistics`` and options are called as they are."""
     udp = bridgeio.blocking(bridgeio.create_udp_socket)(local_host="127.0.0.1")

@@ -177,7 +177,11 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     ),
     "text for data": (lambda udp: udp.sendto("text", "127.0.0.1", 9), TypeError, "bytes"),
     "data without an address": (lambda udp: udp.send(b"data"), TypeError, "pair of data and address"),
+    "a host for an address": (lambda udp: udp.send((b"", "127.0.0.1")), TypeError, "pair of data and address"),
     "a number for a host": (lambda udp: udp.sendto(b"", 127, 9), TypeError, "host"),
+    "no text for a host": (lambda udp: udp.sendto(b"", "\udc80", 9), socket.gaierror, "no valid host name"),
+    "a null character": (lambda udp: udp.sendto(b"", "127.0.0.1\0", 9), socket.gaierror, "null character"),
+    "no port": (lambda udp: udp.send((b"", ("127.0.0.1",))), TypeError, "pair of data and address"),
     "a text for a port": (lambda udp: udp.sendto(b"", "127.0.0.1", "9"), TypeError, "int"),
 }
 

@@ -88,6 +88,9 @@ async def test_a_link_local_sender() -> None:
         assert (data, host.rpartition("%")[2]) == (b"question", str(socket.if_nametoindex(interface)))
         await member.sendto(b"by number", host, port)
         assert (await speaker.receive())[0] == b"by number"
+        apart = (host.partition("%")[0], port, 0, socket.if_nametoindex(interface))
+        await member.send((b"as socket has it", apart))
+        assert (await speaker.receive())[0] == b"as socket has it"
         await member.sendto(b"by name", f"{host.partition('%')[0]}%{interface}", port)
         assert (await speaker.receive())[0] == b"by name"
 
@@ -175,6 +178,8 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
         OSError,
         "no interface 'nowhere0'",
     ),
+    "an index that cannot be": (lambda udp: udp.join_group("239.192.7.8", interface=1 << 40), ValueError, "index"),
+    "a negative index": (lambda udp: udp.set_options(multicast_interface=-1), ValueError, "index"),
     "a group that was not joined": (lambda udp: udp.leave_group("239.192.7.8"), OSError, "leave the group 239.192.7.8"),
 }
 

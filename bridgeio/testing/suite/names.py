@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable
+from enum import IntEnum
 from ipaddress import ip_address
 from typing import Any
 
@@ -47,6 +48,15 @@ async def test_what_is_asked_for() -> None:
     assert passive[0][4] == ("0.0.0.0", 7)
     with pytest.raises(socket.gaierror, match="resolve 'localhost'"):
         await bridgeio.getaddrinfo("localhost", 7, flags=socket.AI_NUMERICHOST)
+
+
+async def test_a_port_with_a_name() -> None:
+    """A member of an ``IntEnum`` is a number."""
+
+    class Port(IntEnum):
+        ECHO = 7
+
+    assert {address for *_, address in await bridgeio.getaddrinfo("127.0.0.1", Port.ECHO)} == {("127.0.0.1", 7)}
 
 
 async def test_ipv6_addresses_are_pairs() -> None:
@@ -94,6 +104,7 @@ async def _never_called(reader: bridgeio.Reader, writer: bridgeio.Writer) -> Non
 
 UNKNOWN: dict[str, tuple[Callable[[], Awaitable[Any]], str]] = {
     "no address": (lambda: bridgeio.getnameinfo(("localhost", 9)), "find a name for localhost:9"),
+    "no text": (lambda: bridgeio.getnameinfo(("\udc80", 9)), "find a name for"),
     "an empty label": (lambda: bridgeio.getaddrinfo("a..example", 9), "'a..example' is no valid host name"),
     "a name that is two hosts": (lambda: bridgeio.getaddrinfo("straße.example", 9), "IDNA 2008"),
     "a service that there is not": (lambda: bridgeio.getaddrinfo("127.0.0.1", "no such service"), "127.0.0.1"),
@@ -117,6 +128,9 @@ WRONG: dict[str, tuple[Callable[[], Awaitable[Any]], type[Exception]]] = {
     "a number for a host": (lambda: bridgeio.getaddrinfo(127, 80), TypeError),  # type: ignore[arg-type]
     "text for an address": (lambda: bridgeio.getnameinfo("127.0.0.1"), TypeError),  # type: ignore[arg-type]
     "no port": (lambda: bridgeio.getnameinfo(("127.0.0.1",)), TypeError),
+    "a port that is no number": (lambda: bridgeio.getaddrinfo("127.0.0.1", 1.5), TypeError),  # type: ignore[arg-type]
+    "a text for a port": (lambda: bridgeio.getnameinfo(("127.0.0.1", "80")), TypeError),
+    "a port that the system would cut": (lambda: bridgeio.getnameinfo(("127.0.0.1", 65536 + 80)), ValueError),
 }
 
 

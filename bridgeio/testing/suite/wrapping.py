@@ -11,7 +11,7 @@ import bridgeio
 from bridgeio.testing.neighbours import soon
 from bridgeio.testing.peers import FAMILIES
 from bridgeio.testing.pulling import MemoryStream, memory_pair
-from bridgeio.testing.resources import until
+from bridgeio.testing.resources import unchanged, until
 
 pytestmark = pytest.mark.bridgeio
 
@@ -144,6 +144,17 @@ async def test_a_wrapped_object_is_asked_when_somebody_reads() -> None:
         await far.send(PIECE)
     assert scope.cancelled_caught
     assert await reader.readexactly(4 * len(PIECE)) == PIECE * 4
+    writer.abort()
+
+
+async def test_a_wrapped_object_that_nobody_reads_keeps_no_task() -> None:
+    """What receives for a reader ends when the reader has what it wanted, whether or not the stream is closed."""
+    near, far = memory_pair()
+    reader, writer = bridgeio.wrap(near)
+    async with unchanged():
+        for number in range(20):
+            await far.send(b"%d\n" % number)
+            assert await reader.readline() == b"%d\n" % number
     writer.abort()
 
 
