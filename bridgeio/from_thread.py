@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
+from inspect import iscoroutinefunction
 from typing import Any, TypeVar, TypeVarTuple
 
 from bridgeio.errors import NoBackendError
@@ -61,7 +62,9 @@ def run_sync(fn: Callable[[*Args], T], *args: *Args, token: EventLoopToken | Non
     is cancelled, and in a thread that was abandoned.
 
     :param token: as for `run`; so are the errors.
+    :raises TypeError: if ``fn`` is no function, or an async one, which nobody would await.
     """
+    _check_plain(fn)
     make: Callable[[], Coroutine[Any, Any, T]] = partial(_called, fn, args)
     if token is not None:
         return _visit(token, make, name_of(fn))
@@ -87,6 +90,11 @@ def check_cancelled() -> None:
 
 async def _called(function: Callable[..., T], args: tuple[Any, ...]) -> T:
     return function(*args)
+
+
+def _check_plain(function: Any) -> None:
+    if not callable(function) or iscoroutinefunction(function):
+        raise TypeError(f"from_thread.run_sync() takes a plain function and its arguments after it, not {function!r}")
 
 
 def _visit(token: EventLoopToken, make: Callable[[], Coroutine[Any, Any, T]], name: str) -> T:

@@ -25,6 +25,7 @@ from typing import Any
 
 from bridgeio.contract import Host
 from bridgeio.errors import BrokenWorkerProcess, IncompleteReadError
+from bridgeio.interpreter import an_interpreter, its_options
 from bridgeio.limits import LIMIT
 from bridgeio.offloading import Call
 from bridgeio.process_worker import CALL, HEADER, PROGRAM, RESULT, Program, framed, length_of
@@ -272,9 +273,10 @@ def _spawn(channel: int) -> int:
     """By the system's own call, which no framework has replaced. Ctrl-C finds the new process deaf from the start."""
     if channel == 0:
         os.set_inheritable(0, True)
+    python = an_interpreter()
     return os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-P", "-u", _SCRIPT],  # without the script's folder, whose modules are not the program's
+        python,
+        [python, *its_options(), "-P", "-u", _SCRIPT],  # -P: the script's folder has modules of ours alone
         os.environ,
         file_actions=[(os.POSIX_SPAWN_DUP2, channel, 0)],
         setsigmask=[signal.SIGINT],

@@ -6,16 +6,22 @@ calls finds nothing to read there, and may print. Messages are a kind (one byte)
 * in: ``b"="``, what the parent's program is (`Program`), once; then ``b"?"`` with a function and its arguments.
 * out: ``b"."`` with a result, or ``b"!"`` with the pickle of an exception (or ``None``), its words, and its traceback.
 
-It ends when the channel does.
+It ends when the channel does: in the middle of a call at once, for then the parent has been killed. A thread that
+looks after that would get no turn in code that keeps the interpreter's lock, and would make `os.fork` a warning. So
+the system sends a signal, which ends the process unless the function has an idea of its own about SIGIO.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import os
 import pickle
+import select
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 __all__ = ["CALL", "ERROR", "HEADER", "PROGRAM", "RESULT", "Program", "framed", "length_of", "main"]
@@ -44,11 +50,13 @@ def length_of(header: bytes) -> int:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to see to
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     channel = os.dup(0)
-    nothing = os.open(os.devnull, os.O_RDONLY)
+    nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
-    os.close(nothing)
+    # What a function forks must not answer for it, nor hold the channel open when the worker has gone.
+    os.register_at_fork(after_in_child=lambda: os.dup2(nothing, channel, inheritable=False))
     try:
         _serve(channel)
     except (BrokenPipeError, ConnectionResetError):
@@ -64,7 +72,34 @@ def _serve(channel: int) -> None:
             sys.path[:], sys.argv[:] = program.path, program.arguments
         else:
             assert program is not None
-            _write(channel, framed(*_answer(program, payload)))
+            with _ended_with(channel):
+                answer = framed(*_answer(program, payload))
+            _write(channel, answer)
+
+
+@contextlib.contextmanager
+def _ended_with(channel: int) -> Iterator[None]:
+    """While this lasts the parent sends nothing, so there is nothing to signal but the end."""
+    _have_signalled(channel, True)
+    try:
+        if _is_over(channel):  # it was before the system was asked for signals
+            os._exit(1)
+        yield
+    finally:
+        _have_signalled(channel, False)
+
+
+def _have_signalled(channel: int, wanted: bool) -> None:
+    with contextlib.suppress(OSError):  # not for this kind of channel, on this system
+        fcntl.fcntl(channel, fcntl.F_SETOWN, os.getpid())
+        flags = fcntl.fcntl(channel, fcntl.F_GETFL)
+        fcntl.fcntl(channel, fcntl.F_SETFL, flags | os.O_ASYNC if wanted else flags & ~os.O_ASYNC)
+
+
+def _is_over(channel: int) -> bool:
+    looking = select.poll()
+    looking.register(channel, 0)
+    return bool(looking.poll(0))
 
 
 def _answer(program: Program, payload: bytes) -> tuple[bytes, bytes]:

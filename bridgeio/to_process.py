@@ -43,8 +43,9 @@ async def run_sync(
     A cancel that comes while it waits for a token takes nothing. After that the call is made, and the task waits for
     its end: its result comes, and the cancellation at the next wait.
 
-    A worker reads nothing from standard input, shares the program's standard output, and ignores Ctrl-C. An exception
-    has the worker's traceback as a note.
+    A worker reads nothing from standard input, shares the program's standard output, and ignores Ctrl-C. It is run by
+    the same interpreter with the same options (``-O``, ``-W``, ``-X``). If this process is killed, the system ends it
+    by SIGIO, also in the middle of a call. An exception has the worker's traceback as a note.
 
     :param cancellable: a cancel kills the worker, and ends the wait at once.
     :param limiter: borrows a token from it for the time of the call; by default from the run's own
@@ -54,6 +55,7 @@ async def run_sync(
     :raises pickle.UnpicklingError: if what was sent back cannot be unpickled here.
     :raises TypeError: if ``func`` is no function, or an async one.
     :raises OSError: if the system gives no process.
+    :raises RuntimeError: if no interpreter could run one, as in a frozen program.
     """
     task = await begin()
     _check(func, limiter)

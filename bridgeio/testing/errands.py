@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["OddError", "raise_chained", "raise_odd"]
+import os
+import signal
+import sys
+from pathlib import Path
+
+__all__ = ["OddError", "compute_for_ever", "fork_and_crash", "raise_chained", "raise_odd"]
 
 
 class OddError(Exception):
@@ -10,6 +15,22 @@ class OddError(Exception):
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} and {two}")
+
+
+def compute_for_ever() -> None:
+    """And says so first. Nothing else in its process can do anything meanwhile."""
+    sys.stdout.write("computing\n")
+    sys.stdout.flush()
+    sum(range(1 << 62))
+
+
+def fork_and_crash(path: str) -> None:
+    """Leaves a child behind that has all that the worker has, writes its number into a file, and is gone."""
+    child = os.fork()
+    if not child:
+        signal.pause()
+    Path(path).write_text(str(child))
+    os._exit(3)
 
 
 def raise_odd() -> None:

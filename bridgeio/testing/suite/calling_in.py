@@ -465,14 +465,19 @@ async def test_calling_in_without_a_token() -> None:
         await ForeignThread(from_thread.check_cancelled).joined()
 
 
-async def test_calling_in_with_what_is_no_async_function() -> None:
-    """A plain function given to ``run``, a coroutine, or a wrong token, is a TypeError in the thread that calls."""
+async def test_calling_in_with_the_wrong_kind_of_function() -> None:
+    """A plain function given to ``run``, an async one to ``run_sync``, a coroutine, or a wrong token, is a TypeError in
+    the thread that calls."""
 
     def work() -> None:
         with pytest.raises(TypeError, match="is no async function"):
             from_thread.run(abs, -1)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="leave out the"):
             from_thread.run(_add(1, 2))  # type: ignore[arg-type]
+        wrong: Any
+        for wrong in (_add, 3):
+            with pytest.raises(TypeError, match="takes a plain function"):
+                from_thread.run_sync(wrong)
         with pytest.raises(TypeError, match="current_token"):
             from_thread.run(_add, 1, 2, token="run")  # type: ignore[arg-type]
 

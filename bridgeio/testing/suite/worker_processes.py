@@ -21,8 +21,8 @@ import bridgeio
 from bridgeio import to_process
 from bridgeio.process_pool import Pool, pool_of
 from bridgeio.registry import current_host
-from bridgeio.testing.errands import raise_chained, raise_odd
-from bridgeio.testing.programs import Program
+from bridgeio.testing.errands import fork_and_crash, raise_chained, raise_odd
+from bridgeio.testing.programs import Program, program
 from bridgeio.testing.resources import unchanged, until
 from bridgeio.unpatched import original
 
@@ -197,6 +197,27 @@ async def test_a_worker_that_crashes(crash: Callable[[], None], status: int, wor
         _pool().end()
 
 
+async def test_a_function_that_forks() -> None:
+    """The child answers for nobody and ends with the call; the worker's answer is the only one, and it goes on."""
+    worker = await to_process.run_sync(os.getpid)
+    child = await to_process.run_sync(os.fork)
+    assert child > 0
+    assert [await to_process.run_sync(abs, -number) for number in range(3)] == [0, 1, 2]
+    assert await to_process.run_sync(os.waitpid, child, 0) == (child, 0)
+    assert await to_process.run_sync(os.getpid) == worker
+
+
+async def test_a_worker_that_crashes_beside_a_child_of_its_own(tmp_path: Path) -> None:
+    """The crash is told at once, though what the function has forked lives on."""
+    told = tmp_path / "child"
+    told.touch()
+    try:
+        with pytest.raises(bridgeio.BrokenWorkerProcess):
+            await to_process.run_sync(fork_and_crash, str(told))
+    finally:
+        os.kill(int(told.read_text()), signal.SIGKILL)
+
+
 async def test_a_worker_that_somebody_else_has_reaped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the exit status was taken by others the error says that it is not known, and makes none up."""
     pids = [await to_process.run_sync(os.getpid)]
@@ -332,6 +353,73 @@ def test_functions_of_the_main_module(backend: str, backend_options: dict[str, A
     (tmp_path / "errand.py").write_text(source, encoding="utf-8")
     arguments = ["errand.py"] if how == "script" else ["-m", "errand"]
     assert _said(arguments, tmp_path) == "42\n"
+
+
+_FLAGS = """
+import sys
+sys.path[:] = {path!r}
+from bridgeio.testing.choosing import patch_if_asked
+patch_if_asked()
+import bridgeio
+from bridgeio import to_process
+
+THIS = "__import__('sys')"
+ASKED = f"[{{THIS}}.flags, {{THIS}}._xoptions, sorted(set({{THIS}}.warnoptions))]"
+
+async def main():
+    print(await to_process.run_sync(eval, f"repr({{ASKED}})"), repr(eval(ASKED)), sep="\\n")
+
+bridgeio.run(main, backend={backend!r}, backend_options={options!r})
+"""
+
+
+def test_workers_are_the_same_kind_of_interpreter(
+    backend: str, backend_options: dict[str, Any], tmp_path: Path
+) -> None:
+    """What the program's own interpreter was told on its command line is told to theirs: assertions that are left out,
+    warnings that are errors, development mode."""
+    source = _FLAGS.format(path=sys.path, backend=backend, options=backend_options)
+    options = [
+        "-OO",
+        "-P",
+        "-bb",
+        "-Wignore::ResourceWarning",
+        "-Xdev",
+        "-Xint_max_str_digits=5000",
+        "-Xno_debug_ranges",
+    ]
+    theirs, ours = _said([*options, "-c", source], tmp_path).splitlines()
+    assert theirs == ours
+
+
+def test_no_worker_is_left_by_a_program_that_was_killed(backend: str, backend_options: dict[str, Any]) -> None:
+    """A worker that computes ends with the process that has asked for it, also in code that lets no thread run."""
+    with program(_COMPUTING, backend, **backend_options) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "computing\n"
+        running.kill()
+        running.ended()  # which is when nobody has its output open any more
+
+
+_COMPUTING = """
+from bridgeio import to_process
+from bridgeio.testing.errands import compute_for_ever
+
+async def main():
+    await to_process.run_sync(compute_for_ever)
+
+bridgeio.run(main, backend=BACKEND, backend_options=OPTIONS)
+"""
+
+
+def test_a_program_without_an_interpreter(backend: str, backend_options: dict[str, Any], tmp_path: Path) -> None:
+    """Where no interpreter could run a worker the call says so, and starts nothing: a frozen program would start
+    itself."""
+    for words in ("sys.frozen = True", "sys.executable = ''"):
+        source = _FLAGS.format(path=sys.path, backend=backend, options=backend_options).replace(
+            "import sys", f"import sys; {words}"
+        )
+        assert "RuntimeError: worker processes need" in _said(["-c", source], tmp_path)
 
 
 def test_functions_that_no_other_process_can_import(
