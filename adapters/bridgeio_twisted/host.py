@@ -110,13 +110,13 @@ class TwistedHost(Host):
 
         Twisted's own asks `socket.getaddrinfo` too, but in the threads that `deferToThread` needs.
         """
-        resolver = self.reactor.nameResolver
-        if is_twisteds_own(resolver) or host is None or isinstance(port, str) or not answers(flags, kind, proto):
+        own = is_twisteds_own(self.reactor)
+        if own or host is None or isinstance(port, str) or not answers(flags, kind, proto):
             return await super().resolve(host, port, family, flags, kind, proto)
         task = CURRENT.get()
         if task is not None and task.scope.cancelled:
             await task.checkpoint_if_cancelled()
-        return await ask(resolver, host, port or 0, family, kind)
+        return await ask(self.reactor.nameResolver, host, port or 0, family, kind)
 
     def spawn_visitor(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> TwistedTask:
         if self._ending:

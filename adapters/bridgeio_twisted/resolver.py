@@ -20,8 +20,11 @@ _PROTOCOLS: dict[int, int] = {socket.SOCK_STREAM: socket.IPPROTO_TCP, socket.SOC
 _ADDRESSES: dict[int, Any] = {socket.AF_UNSPEC: None, socket.AF_INET: [IPv4Address], socket.AF_INET6: [IPv6Address]}
 
 
-def is_twisteds_own(resolver: object) -> bool:
-    return type(resolver).__module__ == "twisted.internet._resolver"
+def is_twisteds_own(reactor: Any) -> bool:
+    """Whether nobody has installed another. A resolver of the older kind (``installResolver``) stands behind one of
+    Twisted's own."""
+    behind = (reactor.nameResolver, reactor.resolver)
+    return all(type(resolver).__module__.startswith("twisted.internet.") for resolver in behind)
 
 
 def answers(flags: int, kind: int, proto: int) -> bool:
@@ -58,8 +61,8 @@ class _Answer:
 
     def addressResolved(self, address: Any) -> None:
         if ":" in address.host:
-            where = (address.host, address.port, address.flowInfo, address.scopeID)
-            self._found.append((socket.AF_INET6, where))
+            flow, scope = getattr(address, "flowInfo", 0), getattr(address, "scopeID", 0)  # or an IPv4Address with it
+            self._found.append((socket.AF_INET6, (address.host, address.port, flow, scope)))
         else:
             self._found.append((socket.AF_INET, (address.host, address.port)))
 

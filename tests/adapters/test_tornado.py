@@ -15,6 +15,7 @@ pytest.importorskip("tornado")
 
 from tornado import gen, httpclient, httpserver, iostream, tcpclient, tcpserver, web
 from tornado.ioloop import IOLoop
+from tornado.netutil import add_accept_handler
 from tornado.testing import bind_unused_port
 
 
@@ -60,6 +61,26 @@ def test_a_callback_of_an_application_is_tornados() -> None:
         return answer
 
     assert asyncio.run(main()) == b"hi\n"
+
+
+def test_a_socket_that_tornado_has_accepted() -> None:
+    """One that becomes no IOStream is served to its end, also if the client ends its direction first."""
+
+    async def main() -> bytes:
+        async with bridgeio.create_task_group() as group:
+
+            def serve(connection: Any, address: Any) -> None:
+                group.start_soon(bridgeio.serve_stream, echo, connection)
+
+            sock, port = bind_unused_port()
+            stop = add_accept_handler(sock, serve)
+            answer = await ask(port, b"hi")
+            stop()
+            sock.close()
+            group.cancel_scope.cancel()
+        return answer
+
+    assert asyncio.run(main()) == b"hi"
 
 
 def test_a_web_handler_awaits_bridgeio() -> None:

@@ -11,13 +11,14 @@ import itertools
 import signal
 import socket
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from checkout import ROOT
-from programs import PATIENCE, Listening, listening, python
+from programs import PATIENCE, Listening, listening
 
 __all__ = [
     "AFTER",
@@ -25,6 +26,7 @@ __all__ = [
     "CLIENT_AFTER",
     "FRAMEWORKS",
     "MOVING",
+    "PATCHED",
     "Client",
     "Lockers",
     "check_idle",
@@ -38,6 +40,16 @@ AFTER, CLIENT_AFTER = MOVING / "after.py", MOVING / "client_after.py"
 
 FRAMEWORKS = sorted(folder.name for folder in MOVING.iterdir() if (folder / "before.py").exists())
 """Those with a guide: a folder of listings each."""
+
+_PATCH_AND_RUN = """
+import runpy, sys
+from gevent.monkey import patch_all
+patch_all()
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+PATCHED = ("-c", _PATCH_AND_RUN)
+"""For `lockers`: gevent patches, and then the script runs."""
 
 TRIES = 20
 
@@ -68,9 +80,12 @@ class Lockers:
 
 
 @contextmanager
-def lockers(script: Path, *arguments: str) -> Iterator[Lockers]:
-    """Starts a server of the guides'. One in between says in a second line where its old handler listens."""
-    with listening(python(script, *arguments)) as running:
+def lockers(script: Path, *arguments: str, through: tuple[str, ...] = ()) -> Iterator[Lockers]:
+    """Starts a server of the guides'. One in between says in a second line where its old handler listens.
+
+    :param through: what Python runs that runs the script.
+    """
+    with listening([sys.executable, *through, str(script), *arguments], cwd=script.parent) as running:
         ports = [running.port]
         if script.stem == "between":
             ports.append(int(running.line().split()[-1]))

@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 import sniffio
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
+from twisted.internet.error import DNSLookupError
+from twisted.internet.interfaces import IResolverSimple
 from twisted.internet.protocol import ClientFactory, Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
+from zope.interface import implementer  # type: ignore[import-untyped]
 
 import bridgeio
 from bridgeio.errors import BackendBusyError, NoBackendError
@@ -286,6 +289,37 @@ async def the_applications_resolver_is_asked(reactor: Any) -> None:
         reactor.installNameResolver(before)
     assert resolver.asked == ["somewhere.test", "somewhere.test", "nowhere.test", "slow.test"]
     assert resolver.cancelled == 1
+
+
+@implementer(IResolverSimple)
+class SimpleResolver:
+    """One of the older kind, such as twisted.names gives: one address for a name, IPv4 or not."""
+
+    def __init__(self, **addresses: str) -> None:
+        self.addresses = addresses
+
+    def getHostByName(self, name: str, timeout: Any = ()) -> Deferred[str]:
+        found = self.addresses.get(name.partition(".")[0])
+        return fail(DNSLookupError(name)) if found is None else succeed(found)
+
+
+@promise
+async def the_applications_simple_resolver_is_asked(reactor: Any) -> None:
+    """One that ``installResolver`` has put there, around which the reactor puts one of its own."""
+    before, name_resolver = reactor.resolver, reactor.nameResolver
+    reactor.installResolver(SimpleResolver(old="127.0.0.9", new="::9"))
+
+    async def work() -> None:
+        for name, address in (("old.test", "127.0.0.9"), ("new.test", "::9")):
+            assert [info[4][0] for info in await bridgeio.getaddrinfo(name, 7, type=socket.SOCK_STREAM)] == [address]
+        with pytest.raises(socket.gaierror, match=r"nowhere\.test"):
+            await bridgeio.getaddrinfo("nowhere.test", 7)
+
+    try:
+        await as_deferred(work())
+    finally:
+        reactor.installNameResolver(name_resolver)
+        reactor.resolver = before
 
 
 @promise

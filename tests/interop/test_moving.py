@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import shutil
 import socket
 import subprocess
@@ -24,6 +25,8 @@ from moving import (
     CLIENT_AFTER,
     FRAMEWORKS,
     MOVING,
+    PATCHED,
+    Client,
     Lockers,
     check_idle,
     check_sigterm,
@@ -54,7 +57,7 @@ each_old_server = pytest.mark.parametrize("name", OLD)
 def start() -> Iterator[Start]:
     """Starts each server once for this file."""
     with ExitStack() as stack:
-        yield cache(lambda *command: stack.enter_context(lockers(*command)))
+        yield cache(lambda *command, **options: stack.enter_context(lockers(*command, **options)))
 
 
 @pytest.fixture(scope="module")
@@ -188,12 +191,66 @@ def test_a_client_program_that_has_no_answer(old: Old, framework: str) -> None:
         assert done.stderr.count("\n") == 1, done.stderr
 
 
+@each_check
+def test_a_patched_program(start: Start, old: Old, check: Check) -> None:
+    """After gevent's ``patch_all()`` the step in between does the same."""
+    server = start(old("gevent/between"), through=PATCHED)
+    for one, other in server.ways():
+        check(one, other, server.unused())
+
+
+def test_the_service_under_twistd(old: Old) -> None:
+    """It keeps to the protocol; when twistd stops it, everybody hears BYE."""
+    script = old("twisted/service")
+    with subprocess.Popen(
+        [sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile=", f"--python={script}"],
+        cwd=script.parent,
+        env={**os.environ, "LOCKER_PORT": "0"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            port = next(int(line.split()[-1]) for line in process.stdout if "listening on port" in line)
+            for number, check in enumerate(CHECKS):
+                check(port, port, number)
+            with Client(port) as client:
+                assert client.ask(b"LOOK 50") == b"EMPTY"
+                process.terminate()
+                assert client.hear() == b"BYE"
+            assert "Unhandled" not in process.stdout.read()
+        finally:
+            process.kill()
+
+
+TWISTD = "from twisted.scripts.twistd import run; run()"
+
+
+@pytest.mark.parametrize("name", ["twisted/between", "gevent/before", "gevent/between"])
+def test_who_ends_its_side_early_on_an_old_server(old_server: Lockers, name: str) -> None:
+    """Where the guides say so, a client that has said all it wants to say gets all its answers."""
+    who_says_all_at_once(old_server)
+
+
+@pytest.mark.bridgeio
+def test_who_ends_its_side_early_on_the_new_server(new_server: Lockers) -> None:
+    """So it does at the end, on every backend."""
+    who_says_all_at_once(new_server)
+
+
+def who_says_all_at_once(server: Lockers) -> None:
+    number = server.unused()
+    with Client(server.ports[0]) as client:
+        client.send(b"LOOK %d\nTAKE %d 0.05\nLOOK %d\n" % (number, number, number))
+        client.end_writing()
+        assert [client.hear() for _ in range(4)] == [b"EMPTY", b"EMPTY", b"EMPTY", b"BYE"]
+        assert client.hears_end()
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_test_in_between(old: Old, framework: str) -> None:
     """The new handler passes in the framework's own kind of test, which complains of nothing."""
     file = old(f"{framework}/test_between")
-    if not file.exists():
-        pytest.skip("this guide has none")
     command = [sys.executable, "-W", "error", "-m", TESTERS.get(framework, "unittest"), "test_between"]
     done = subprocess.run(command, cwd=file.parent, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -209,7 +266,7 @@ def test_the_test_of_the_new_server(tmp_path: Path) -> None:
     assert "4 passed" in done.stdout, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("framework", ["gevent", "tornado", "twisted"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_handler_in_between_is_the_last_one(framework: str) -> None:
     """What is written for the step in between stays as it is; only on gevent an ``await`` is still to come."""
     between, after = (functions(file) for file in (MOVING / framework / "between.py", AFTER))
@@ -244,12 +301,9 @@ async def ask_everything(server: Lockers) -> None:
 
 
 def need(framework: str) -> None:
-    """Only asyncore may be missing, which left Python with 3.12."""
-    if is_there(framework):
-        return
-    if framework == "asyncore":
-        pytest.skip("this Python has no asyncore any more")
-    absent(f"{framework} is not installed")
+    """asyncore left Python with 3.12; the packages that bring it back are among the tests' own."""
+    if not is_there(framework):
+        absent(f"{framework} is not installed")
 
 
 def run(script: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

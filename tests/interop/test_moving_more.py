@@ -18,7 +18,7 @@ CALLING = MOVING / "threads" / "client_between.py"
 def test_asyncore_beside_each_framework(backend: str) -> None:
     """asyncore's loop and any backend behind the portal keep the same lockers, and end together."""
     if not is_there("asyncore"):
-        absent("asyncore left Python with 3.12, and pyasyncore is not installed")
+        absent("asyncore is not installed")
     with lockers(MOVING / "asyncore" / "between.py", "--backend", backend) as server:
         check_all(server)
         check_sigterm(server)
