@@ -46,7 +46,7 @@ class Carrier:
 
         :raises AssertionError: if it did not run where it should, or has left something behind.
         """
-        self._warm_up()
+        self.warm_up()
         before = holdings(self.witness, running=False)
         outcome = Outcome()
         bridgeio.run(self._attempt, test, outcome, backend=self.witness.backend, backend_options=self.options)
@@ -68,7 +68,7 @@ class Carrier:
         except TEST_OUTCOMES as error:
             outcome.error = error
 
-    def _warm_up(self) -> None:
+    def warm_up(self) -> None:
         """What a framework makes at its first run and keeps for good is not the first test's."""
         if not self.warm:
             self.warm = True

@@ -52,6 +52,7 @@ from bridgeio.testing.timeouts import show_tasks_at_alarm  # noqa: E402
 __all__: list[str] = []
 
 TIMEOUT = 30.0  # seconds for one async test
+STANDSTILL = 10.0  # seconds that a machine may stand still and be no reason to give a test up
 
 BACKEND, SWEPT = "bridgeio_backend", "bridgeio_swept"  # what a report says
 
@@ -162,7 +163,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    if not iscoroutinefunction(pyfuncitem.obj) or not pyfuncitem.get_closest_marker("bridgeio"):
+    if not _is_carried(pyfuncitem):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in _parameters(pyfuncitem)}
     _carrier(pyfuncitem.config, str(pyfuncitem.funcargs["backend"])).carry(partial(pyfuncitem.obj, **arguments))
@@ -172,9 +173,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Where nothing else ends a test that hangs, the process dumps every thread's stack and ends."""
-    if _backend_of(item) is None or item.config.pluginmanager.hasplugin("timeout"):
+    name = _backend_of(item)
+    if name is None or item.config.pluginmanager.hasplugin("timeout"):
         return (yield)
-    patience = 3 * _timeout(item.config)
+    if isinstance(item, pytest.Function) and _is_carried(item):
+        _carrier(item.config, name).warm_up()  # importing a framework is no part of the test
+    patience = 3 * _timeout(item.config) + STANDSTILL
     faulthandler.dump_traceback_later(patience, exit=True, file=item.config.stash[_last_words])
     try:
         return (yield)
@@ -268,6 +272,10 @@ def _asked(config: pytest.Config) -> list[str]:
 
 def _timeout(config: pytest.Config) -> float:
     return float(config.getoption("bridgeio_timeout") or 0)
+
+
+def _is_carried(function: pytest.Function) -> bool:
+    return iscoroutinefunction(function.obj) and function.get_closest_marker("bridgeio") is not None
 
 
 def _carrier(config: pytest.Config, name: str) -> Carrier:
