@@ -228,7 +228,10 @@ def test_the_service_under_twistd(old: Old) -> None:
 TWISTD = "from twisted.scripts.twistd import run; run()"
 
 
-@pytest.mark.parametrize("name", ["twisted/between", "gevent/before", "gevent/between"])
+EARLY = ["twisted/between", "gevent/before", "gevent/between", "threads/before", "threads/between"]
+
+
+@pytest.mark.parametrize("name", EARLY)
 def test_who_ends_its_side_early_on_an_old_server(old_server: Lockers, name: str) -> None:
     """Where the guides say so, a client that has said all it wants to say gets all its answers."""
     who_says_all_at_once(old_server)
