@@ -1,15 +1,17 @@
-"""Checkpoints, for code that waits on nothing of ours and wants to be fair, and what belongs to a run."""
+"""For those who build on what others have: checkpoints, descriptors, and what belongs to a run."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
 from bridgeio.checkpoints import begin
+from bridgeio.readiness import HasFileno, notify_closing, wait_readable, wait_writable
 from bridgeio.registry import current_host, current_task
 from bridgeio.runvars import EventLoopToken, RunVar, RunvarToken, current_token
 
 __all__ = [
     "EventLoopToken",
+    "HasFileno",
     "RunVar",
     "RunvarToken",
     "blocking_section",
@@ -17,6 +19,9 @@ __all__ = [
     "checkpoint",
     "checkpoint_if_cancelled",
     "current_token",
+    "notify_closing",
+    "wait_readable",
+    "wait_writable",
 ]
 
 

@@ -377,8 +377,10 @@ class _Watch:
             self._call(self._on_writable)
 
     def connectionLost(self, reason: object) -> None:
-        """The reactor disconnects everything, or the descriptor is none any more."""
+        """The other side has hung up: who reads or writes will be told. Or the reactor disconnects everything."""
         self.cancel()
+        self.doRead()
+        self.doWrite()
 
     def cancel(self) -> None:
         self._host.reactor.removeReader(self)

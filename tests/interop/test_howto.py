@@ -7,6 +7,7 @@ import signal
 import ssl
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
@@ -20,6 +21,7 @@ import bridgeio
 from bridgeio.testing import run_in_virtual_time
 from bridgeio.testing.resources import until
 from bridgeio.testing.tls_peers import authority
+from bridgeio.unpatched import original
 from checkout import ROOT
 from programs import EXAMPLES, PATIENCE, python, talk
 
@@ -249,6 +251,45 @@ def _reporting(count: int) -> Callable[[Callable[[int], None]], Callable[[], Non
         return unsubscribe
 
     return subscribe
+
+
+async def test_the_page_on_descriptors() -> None:
+    """Its loop sees a driver through that writes more than goes at once, and then reads the answer."""
+    near, far = original("socket", "socketpair")()
+    with near, far:
+        near.setblocking(False)
+        far.setblocking(False)
+        ours, theirs = _Driver(near, bytes(1_000_000), 5), _Driver(far, b"", 1_000_000)
+        finish = _listing("descriptors").finish
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(finish, ours)
+            await finish(theirs)
+            far.send(b"thank")
+        assert (ours.missing, theirs.missing) == (0, 0)
+
+
+class _Driver:
+    """Sends what it is given, then receives so many bytes."""
+
+    def __init__(self, sock: Any, data: bytes, expected: int) -> None:
+        self._sock = sock
+        self._data = data
+        self.missing = expected
+
+    def fileno(self) -> int:
+        return int(self._sock.fileno())
+
+    @property
+    def wants_write(self) -> bool:
+        return bool(self._data)
+
+    def is_done(self) -> bool:
+        with suppress(BlockingIOError):
+            while self._data:
+                self._data = self._data[self._sock.send(self._data) :]
+            while self.missing:
+                self.missing -= len(self._sock.recv(self.missing))
+        return not self.missing
 
 
 async def _send(reloaded: list[int]) -> None:

@@ -196,6 +196,7 @@ def looking() -> None:
         variable.reset(token)
     variable.set("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(bridgeio.lowlevel.current_token(), bridgeio.lowlevel.EventLoopToken)
+    assert_type(bridgeio.lowlevel.notify_closing(3), None)
 
 
 def synchronous() -> None:

@@ -39,6 +39,7 @@ from bridgeio.testing.suite.promises_scopes import *  # noqa: F403
 from bridgeio.testing.suite.promises_waits import *  # noqa: F403
 from bridgeio.testing.suite.queueing import *  # noqa: F403
 from bridgeio.testing.suite.quiet import *  # noqa: F403
+from bridgeio.testing.suite.readiness import *  # noqa: F403
 from bridgeio.testing.suite.running import *  # noqa: F403
 from bridgeio.testing.suite.scopes import *  # noqa: F403
 from bridgeio.testing.suite.serving import *  # noqa: F403
@@ -54,6 +55,7 @@ from bridgeio.testing.suite.sweeps_locks import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_natives import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_processes import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_queues import *  # noqa: F403
+from bridgeio.testing.suite.sweeps_readiness import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_servers import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_signals import *  # noqa: F403
 from bridgeio.testing.suite.sweeps_standard import *  # noqa: F403
