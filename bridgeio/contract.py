@@ -99,6 +99,8 @@ class Adapter:
     :ivar requires: top-level modules that must be importable.
     :ivar install: the requirement that brings them, such as ``bridgeio[trio]``.
     :ivar load: imports the framework and returns the backend; called once.
+    :ivar contract: what it was written for. To be given in numbers by adapters that are released apart from bridgeio:
+        the default is whatever is installed.
     """
 
     name: str

@@ -18,6 +18,8 @@ from inspect import isawaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from bridgeio.checkpoints import begin
+from bridgeio.contract import Task
 from bridgeio.events import Event
 from bridgeio.groups import create_task_group, name_of
 from bridgeio.registry import current_task
@@ -84,6 +86,20 @@ class BlockingPortal:
         """
         return _result_of(self.start_task_soon(func, *args))
 
+    async def call_async(self, func: Callable[..., Any], *args: object, abandon_on_cancel: bool = False) -> Any:
+        """`call` for a task of another run, which waits without a thread of its own.
+
+        A cancel of the calling task cancels the one in the portal, and its end is waited for: then the cancellation
+        is raised, or what that task has returned or raised all the same.
+
+        :param abandon_on_cancel: a cancel ends the wait at once, and what comes of the other task is dropped.
+        :raises RuntimeError: if the portal is not open, or in its own run.
+        :raises concurrent.futures.CancelledError: if the task in the portal was cancelled there.
+        """
+        task = await begin()
+        posted = self._post(func, args, {}, None)
+        return await _Wait(task, posted, abandon_on_cancel).result()
+
     def start_task_soon(self, func: Callable[..., Any], *args: object, name: object = None) -> Future[Any]:
         """Calls a function in a task of the portal's, and returns a future at once. From another thread.
 
@@ -91,7 +107,7 @@ class BlockingPortal:
 
         :param name: of the task, as for `TaskGroup.start_soon`.
         """
-        return self._post(func, args, {}, name)
+        return self._post(func, args, {}, name).future
 
     def start_task(self, func: Callable[..., Any], *args: object, name: object = None) -> tuple[Future[Any], Any]:
         """Starts an async function that takes ``task_status``, and waits until it says that it has started.
@@ -102,7 +118,7 @@ class BlockingPortal:
         :raises RuntimeError: if it ends without having said so.
         """
         status = _Status(_new_future())
-        future = self._post(func, args, {"task_status": status}, name)
+        future = self._post(func, args, {"task_status": status}, name).future
         future.add_done_callback(status.ended)
         try:
             return future, status.future.result()
@@ -118,7 +134,7 @@ class BlockingPortal:
 
     def _post(
         self, function: Callable[..., Any], args: tuple[object, ...], kwargs: dict[str, object], name: object
-    ) -> Future[Any]:
+    ) -> _Posted:
         self._check_caller()
         posted = _Posted(self._host.call_soon_threadsafe, partial(function, *args, **kwargs), name_of(function, name))
         self._posted.append(posted)
@@ -128,7 +144,7 @@ class BlockingPortal:
             self._host.call_soon_threadsafe(self._begin_posted)
         except RuntimeError:
             self._take_back(posted)
-        return posted.future
+        return posted
 
     def _check_caller(self) -> None:
         if not self._is_open:
@@ -172,6 +188,7 @@ class _Posted:
         self._call_soon = call_soon
         self._scope: CancelScope | None = None
         self._unclaimed = [True]
+        self._unwanted = False
 
     def claim(self) -> bool:
         """Whether the caller is the first to ask; any thread may."""
@@ -187,6 +204,8 @@ class _Posted:
             return
         scope = self._scope = CancelScope()
         self.future.add_done_callback(self._done)
+        if self._unwanted:
+            self._cancel()
         try:
             with scope:
                 result = function()
@@ -215,14 +234,59 @@ class _Posted:
         else:
             future.set_exception(error)
 
+    def cancel(self) -> None:
+        """The task, which settles the future when it has ended. For any thread."""
+        self._unwanted = True
+        with suppress(RuntimeError):  # the run has ended, and with it the task
+            self._call_soon(self._cancel)
+
     def _done(self, future: Future[Any]) -> None:
         if future.cancelled():
-            with suppress(RuntimeError):  # the run has ended, and with it the task
-                self._call_soon(self._cancel)
+            self.cancel()
 
     def _cancel(self) -> None:
         if self._scope is not None:
             self._scope.cancel("its future was cancelled")
+
+
+class _Wait:
+    """A task's wait for what was posted into another run."""
+
+    def __init__(self, task: Task, posted: _Posted, abandonable: bool) -> None:
+        self._task = task
+        self._posted = posted
+        self._abandonable = abandonable
+        self._settled = False
+
+    async def result(self) -> Any:
+        future = self._posted.future
+        future.add_done_callback(self._tell)
+        try:
+            while not self._settled:
+                await self._task.park(self._abort)
+        except BaseException:
+            future.cancel()
+            raise
+        if future.cancelled():
+            await self._task.checkpoint_if_cancelled()
+        return _result_of(future)
+
+    def doing(self, abort: object) -> str:
+        return "waiting for a call in another run"
+
+    def _tell(self, future: Future[Any]) -> None:
+        with suppress(RuntimeError):  # the run has ended: nobody waits
+            self._task.host.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._settled = True
+        if self._task.abort == self._abort:
+            self._task.wake()
+
+    def _abort(self) -> bool:
+        if not self._abandonable:
+            self._posted.cancel()
+        return self._abandonable
 
 
 class _Status:

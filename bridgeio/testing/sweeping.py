@@ -225,6 +225,7 @@ class _Sweeping(Observer):
         self.functions: set[str] = set()
         self.books: _Books | None = None
         self._world = world
+        self._host = current_host()
         self._now = _Run(None, 0)
 
     async def sweep(self, moment: Moment) -> None:
@@ -264,11 +265,16 @@ class _Sweeping(Observer):
         """For a run that hears of no cancel: the test's own deadline ends it, and shows what was logged."""
         logger.error("%s, %s: it has not ended after %s seconds", self.name, run, PATIENCE)
 
+    def _run_of(self, task: Task) -> _Run | None:
+        """A task of another host, in another thread, may have got the context, and is none of the operation's."""
+        run = _RUN.get()
+        return run if run is self._now and task.host is self._host else None
+
     # What the observer sees
 
     def park(self, task: Task, abort: Abort, go_on: Callable[[Task, Abort], Any]) -> Any:
-        run = _RUN.get()
-        if run is None or run is not self._now:
+        run = self._run_of(task)
+        if run is None:
             return go_on(task, abort)
         if run.is_meant(Moment.WAITING, task):
             run.target = task
@@ -278,8 +284,8 @@ class _Sweeping(Observer):
 
     def give_way(self, task: Task, go_on: Callable[[Task], Any]) -> Any:
         """What a cancel during this finds is what it finds just before: the task cannot be woken."""
-        run = _RUN.get()
-        if run is None or run is not self._now:
+        run = self._run_of(task)
+        if run is None:
             return go_on(task)
         if run.is_meant(Moment.YIELDING, task):
             run.cancel()

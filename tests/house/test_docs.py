@@ -13,6 +13,8 @@ import pytest
 import bridgeio
 import bridgeio.errors
 import bridgeio.testing
+from bridgeio.contract import CONTRACT, Adapter, Backend, Host
+from bridgeio.crossing import Crossing
 from checkout import ROOT, adapter_folders, relative
 
 PAGES = [
@@ -23,6 +25,10 @@ PAGES = [
 
 # Dotted names that begin like ours and are none: loggers, entry-point groups, lists in setup.cfg.
 NOT_IMPORTED = {"bridgeio.adapters"}
+
+# What the base classes of the contract have for the core, and what every host has by itself.
+CORES_OWN = {"ask", "call_at_end", "spare_at_end", "end_crossing", "is_over"}
+RECORDS = {"backend", "lingering", "fed", "mains", "variables", "timers"}
 
 
 def test_readme_shows_the_listing_that_the_tutorial_shows() -> None:
@@ -39,6 +45,16 @@ def test_every_public_name_is_in_the_reference() -> None:
     names -= {"__version__", "errors"}
     names -= {"again", "describe", "show_address"}  # for other rooms and adapters, not for users
     assert sorted(name for name in names if not is_in(reference, name)) == []
+
+
+def test_everything_that_an_adapter_may_bring_is_on_the_page_of_the_contract() -> None:
+    """Its table has every method that the contract declares, and its list of versions ends with the present one."""
+    page = text_of(ROOT / "docs" / "contract.md")
+    parts = (Adapter, Backend, Host, Crossing)
+    names = {name for part in parts for name in (*vars(part), *vars(part).get("__annotations__", ()))}
+    names -= {*RECORDS, *CORES_OWN, *(name for name in names if name.startswith("_"))}
+    assert sorted(name for name in names if f"`{name}`" not in page) == []
+    assert re.search(r"^\| (\d+)\.(\d+) \|", page, re.MULTILINE).groups() == tuple(map(str, CONTRACT))  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)

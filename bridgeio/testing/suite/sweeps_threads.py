@@ -9,7 +9,7 @@ import pytest
 
 import bridgeio
 from bridgeio import from_thread, lowlevel, to_process, to_thread
-from bridgeio.from_thread import BlockingPortal
+from bridgeio.from_thread import BlockingPortal, start_blocking_portal
 from bridgeio.process_pool import pool_of
 from bridgeio.registry import current_host
 from bridgeio.testing.foreign import ForeignThread, cancelled_error
@@ -110,6 +110,37 @@ async def test_a_swept_portal() -> None:
             await visitor.joined()
 
     await sweep(world, name="BlockingPortal")
+
+
+@pytest.mark.bridgeio_promise(2)
+@pytest.mark.parametrize("abandon", [False, True], ids=["waits", "abandons"])
+async def test_a_swept_call_into_another_run(abandon: bool) -> None:
+    """Whenever it is cancelled, what began there has an end: before the caller goes on, unless he has abandoned it."""
+    with start_blocking_portal("threads") as portal:
+
+        @asynccontextmanager
+        async def world() -> AsyncIterator[Operation]:
+            began: list[bool] = []
+            left: list[bool] = []
+
+            async def step() -> None:
+                began.append(True)
+                try:
+                    await bridgeio.sleep(0.0002)
+                finally:
+                    left.append(True)
+
+            async def operation() -> None:
+                try:
+                    for _ in range(2):
+                        await portal.call_async(step, abandon_on_cancel=abandon)
+                finally:
+                    assert abandon or began == left
+
+            yield operation
+            await soon(lambda: began == left)
+
+        await sweep(world, name="BlockingPortal.call_async")
 
 
 @pytest.mark.bridgeio_promise(2)

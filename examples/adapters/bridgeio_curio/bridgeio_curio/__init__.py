@@ -68,6 +68,7 @@ ADAPTER = Adapter(
     requires=("curio",),
     install="bridgeio_curio",
     load=_load,
+    contract=(1, 1),
     probes=(Probe(60, in_curio),),
     capabilities=Capabilities(
         native_tasks=False,
