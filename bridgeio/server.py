@@ -200,6 +200,7 @@ class Server:
     def _stop_accepting(self) -> None:
         """Takes what stands in the kernel's queues by now: a flood must not keep the server open."""
         for listener, scope in zip(self._listeners, self._accepting, strict=True):
+            listener.turn_away()
             with suppress(OSError):
                 for _ in range(QUEUED):
                     if listener.fd < 0 or self._is_full() or (accepted := listener.accept_now()) is None:
@@ -286,9 +287,10 @@ class Serving:
     Leaving the block drains the server, and waits for every handler.
     """
 
-    def __init__(self, options: ServeOptions, bind: Bind) -> None:
+    def __init__(self, options: ServeOptions, bind: Bind, *, shared: bool = False) -> None:
         self._options = options
         self._bind = bind
+        self._shared = shared  # with other processes, perhaps
         self._group = create_task_group()
         self._server: Server | None = None
 
@@ -303,7 +305,7 @@ class Serving:
         sockets = await self._bind()
         try:
             await self._group.__aenter__()
-            listeners = [Listener(host, sock, unlink=path) for sock, path in sockets]
+            listeners = [Listener(host, sock, unlink=path, shared=self._shared) for sock, path in sockets]
         except BaseException:
             for sock, _ in sockets:
                 sock.close()
@@ -386,7 +388,7 @@ def serve(
 
     if sock is not None and (host is not None or port):
         raise ValueError("serve() takes either sock or host and port, not both")
-    return Serving(options, bind)
+    return Serving(options, bind, shared=sock is not None)
 
 
 def serve_unix(

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import bridgeio
-from bridgeio.testing.peers import Peer, peers_of
+from bridgeio.listeners import Listener
+from bridgeio.testing.peers import FAMILIES, Peer, family_of, free_address, peers_of, raw_socket
 from bridgeio.testing.resources import until
 
 pytestmark = pytest.mark.bridgeio
+
+_ESTABLISHED = 1  # TCP_INFO's first byte, as include/net/tcp_states.h numbers them
 
 
 async def _wait_for_the_peer(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
@@ -130,6 +138,54 @@ async def test_what_the_kernel_has_queued_is_served() -> None:
             report = await server.close()
             assert [await peer.receive_all() for peer in peers] == [b"hello\n"] * 20
         assert report.finished == 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can keep others from a socket that listens")
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_nobody_connects_after_the_last_accept(
+    family: str, socket_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that came between the last accept and the close would be reset: its client does not get it."""
+    established: list[bool] = []
+    close = Listener.close
+
+    def connect_and_close(listener: Listener) -> None:
+        established.append(_connects(listener.address))
+        close(listener)
+
+    address = free_address(family, socket_folder)
+    serving = bridgeio.serve_unix(_answer, address) if family == "unix" else bridgeio.serve(_answer, *address)
+    async with serving as server:
+        with Peer.connect(server.addresses[0]) as peer:
+            peer.send(b"hello\n")
+            monkeypatch.setattr(Listener, "close", connect_and_close)
+            await server.close()
+            assert await peer.receive_all() == b"hello\n"
+    assert established[0] is False
+
+
+def _connects(address: Any) -> bool:
+    """Whether a client is connected when its connect has done what it can without waiting."""
+    with raw_socket(family_of(address)) as client:
+        client.setblocking(False)
+        code = client.connect_ex(address)
+        if client.family == socket.AF_UNIX:
+            return code == 0
+        return client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED
+
+
+async def test_a_socket_that_others_share_goes_on() -> None:
+    """A socket that was handed in may be another process's, too: who connects when our server ends is that one's."""
+    with raw_socket() as shared:
+        shared.bind(("127.0.0.1", 0))
+        async with bridgeio.serve(_answer, sock=socket.socket(fileno=os.dup(shared.fileno()))):
+            pass
+        with Peer.connect(shared.getsockname()):
+            pass
+
+
+async def _answer(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+    writer.write(await reader.readline())
 
 
 async def test_a_closed_server_accepts_no_more() -> None:
