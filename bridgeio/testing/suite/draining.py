@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,68 @@ async def test_a_closed_server_accepts_no_more() -> None:
         assert server.closing.is_set()
         with pytest.raises(ConnectionRefusedError):
             Peer.connect(server.addresses[0])
+
+
+async def test_a_wait_that_ends_when_the_server_closes() -> None:
+    """It ends with the closing, a second one so many seconds later, and one that begins then lasts no longer."""
+    told: list[str] = []
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        server = bridgeio.current_server()
+        for delay in (0.0, 0.01):
+            with server.move_on_when_closing(delay) as scope:
+                writer.write(b"waiting")
+                await reader.read(1)
+            told.append("closing" if server.closing.is_set() and scope.cancelled_caught else "a byte")
+        with server.move_on_when_closing():
+            await bridgeio.sleep_forever()
+
+    async with bridgeio.serve(handler, "127.0.0.1") as server:
+        with Peer.connect(server.addresses[0]) as peer:
+            assert await peer.receive(7) == b"waiting"
+            report = await server.close()
+    assert (told, report.finished) == (["closing", "closing"], 1)
+
+
+async def test_a_wait_that_ends_before_the_server_closes() -> None:
+    """A block that is left is nothing to the server any more, and a cancel by hand is as of any scope."""
+    told: list[bytes] = []
+    deadlines: list[float] = []
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        server = bridgeio.current_server()
+        with server.move_on_when_closing() as scope:
+            told.append(await reader.readexactly(2))
+        with server.move_on_when_closing() as cancelled:
+            cancelled.cancel()
+            await bridgeio.sleep_forever()
+        writer.write(b"?")
+        told.append(await reader.readexactly(2))
+        deadlines.extend((scope.deadline, cancelled.deadline))
+
+    async with bridgeio.serve(handler, "127.0.0.1") as server:
+        with Peer.connect(server.addresses[0]) as peer:
+            peer.send(b"ab")
+            assert await peer.receive(1) == b"?"
+            async with bridgeio.create_task_group() as group:
+                group.start_soon(server.close)
+                await server.closing.wait()
+                peer.send(b"cd")
+    assert (told, deadlines) == ([b"ab", b"cd"], [inf, inf])
+
+
+async def test_a_wait_that_the_closing_ends_is_cancelled_in_the_end() -> None:
+    """Its own delay does not keep a handler past the grace."""
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        with bridgeio.current_server().move_on_when_closing(3600):
+            await reader.read()
+
+    async with bridgeio.serve(handler, "127.0.0.1") as server:
+        with Peer.connect(server.addresses[0]):
+            await until(lambda: server.connections == 1)
+            report = await server.close(grace=0.01)
+    assert report.cancelled == 1
 
 
 async def test_every_close_gives_the_same_report() -> None:
