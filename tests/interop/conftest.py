@@ -43,3 +43,14 @@ def sockets_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def echo_path(servers: Servers, backend: str, sockets_folder: Path) -> str:
     """The path of `examples/echo_unix.py` on this test's backend."""
     return servers(EXAMPLES / "echo_unix.py", (str(sockets_folder / backend), "--backend", backend)).where
+
+
+@pytest.fixture(scope="session")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the authority's certificate, and one for ``localhost`` with its key."""
+    trustme = pytest.importorskip("trustme", reason="the certificates of these tests are made by trustme")
+    folder = tmp_path_factory.mktemp("papers")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "authority.pem")
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(folder / "localhost.pem")
+    return folder
