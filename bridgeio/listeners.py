@@ -5,6 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
+import sys
+from array import array
+from contextlib import suppress
 from typing import Any
 
 from bridgeio.contract import AddressInfo, Host, Task
@@ -17,6 +21,9 @@ __all__ = ["BACKLOG", "QUEUED", "Listener", "bind_all", "bind_unix", "take_over"
 
 BACKLOG = 65535  # the kernel lowers it to what the system allows ...
 QUEUED = max(socket.SOMAXCONN, 128) + 1  # ... which is this, where nobody has raised it
+
+_SO_ATTACH_FILTER = 26  # socket(7); Python has no name for it
+_RET_0 = struct.pack("=HBBI", 0x06, 0, 0, 0)  # one BPF instruction: pass 0 bytes of each packet
 
 # The connection, not the listener, has failed: the next accept is as good as any (accept(2)).
 _NEXT_PLEASE = {
@@ -35,11 +42,16 @@ _NEXT_PLEASE = {
 
 
 class Listener:
-    """A listening socket behind the poller, level-triggered."""
+    """A listening socket behind the poller, level-triggered.
+
+    :param shared: whether other processes may listen on the same socket.
+    """
 
     level_triggered = True
 
-    def __init__(self, host: Host, sock: socket.socket, *, unlink: str | bytes | None = None) -> None:
+    def __init__(
+        self, host: Host, sock: socket.socket, *, unlink: str | bytes | None = None, shared: bool = False
+    ) -> None:
         self.sock = sock
         self.fd = sock.fileno()
         self.registered = False
@@ -47,6 +59,7 @@ class Listener:
         self._poller = host.poller()
         self._waiting: Task | None = None
         self._file = None if unlink is None else SocketFile(unlink)
+        self._owner = None if shared else os.getpid()
 
     def on_event(self, events: int) -> None:
         task, self._waiting = self._waiting, None
@@ -88,6 +101,17 @@ class Listener:
         """Leaves connections in the kernel's queue until the next `wait`."""
         self._poller.unregister(self)
 
+    def turn_away(self) -> None:
+        """From now on nobody can connect; who has, can still be accepted.
+
+        Closing the socket resets every connection that it holds, so one that came between the last accept and the
+        close would be lost although its client has it. A socket that other processes listen on, too, goes on: what
+        it holds is theirs.
+        """
+        if self._owner == os.getpid() and self.fd >= 0:
+            with suppress(OSError):
+                _refuse_connections(self.sock)
+
     def doing(self, abort: object) -> str:
         return f"accepting on {show_address(self.address)}"
 
@@ -103,6 +127,15 @@ class Listener:
     def _forget(self) -> bool:
         self._waiting = None
         return True
+
+
+def _refuse_connections(sock: socket.socket) -> None:
+    if sock.family == socket.AF_UNIX:
+        sock.shutdown(socket.SHUT_RD)  # a TCP socket would drop its queue
+    elif sys.platform == "linux":
+        drop_everything = array("B", _RET_0)
+        address, _ = drop_everything.buffer_info()
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, address))
 
 
 def bind_all(addresses: list[AddressInfo], port: int, backlog: int, reuse_port: bool) -> list[socket.socket]:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from bridgeio.checkpoints import begin, spend
+from bridgeio.closing import Closing
 from bridgeio.contract import Host
 from bridgeio.errors import show_address
 from bridgeio.events import Event
@@ -84,7 +85,7 @@ class Server:
     """A running server, as `serve` hands it out.
 
     :ivar addresses: where it listens, as `socket.getsockname` tells it.
-    :ivar closing: an `Event`, set when the server begins to close.
+    :ivar closing: an `Event`, set when the server begins to close; see also `move_on_when_closing`.
     """
 
     def __init__(self, host: Host, listeners: list[Listener], options: ServeOptions, group: TaskGroup) -> None:
@@ -98,6 +99,7 @@ class Server:
         self._connections: set[_Connection] = set()
         self._connection_ended = Event()
         self._closed = Event()
+        self._ends = Closing()
         self._report: DrainReport | None = None
         self._counted: set[_Connection] = set()  # of which the report tells
         self._drain_over: Event | None = None  # while a task is at it
@@ -125,6 +127,14 @@ class Server:
         """Waits until the server is closed; a cancel ends the wait, not the server."""
         await self._closed.wait()
 
+    def move_on_when_closing(self, delay: float = 0.0) -> CancelScope:
+        """A scope that ends its block quietly, ``delay`` seconds after the server has begun to close.
+
+        For what a handler should not wait for any longer then, such as its client's next request. The
+        cancellation of a handler that outstays the ``grace`` is another, and is not absorbed.
+        """
+        return self._ends.scope(delay)
+
     async def close(self, grace: float | None = None) -> DrainReport:
         """Drains: accepts what the kernel has queued, stops accepting, sets ``closing``, waits at
         most ``grace`` seconds for the handlers, cancels the rest, and shuts the sockets of those
@@ -147,6 +157,7 @@ class Server:
     async def _close(self, grace: float) -> None:
         self._stop_accepting()
         self.closing.set()
+        self._ends.begin(self._host.now())
         self._counted = self._connections - {_CONNECTION.get()}
         self._drain_over = over = Event()
         try:
@@ -200,6 +211,7 @@ class Server:
     def _stop_accepting(self) -> None:
         """Takes what stands in the kernel's queues by now: a flood must not keep the server open."""
         for listener, scope in zip(self._listeners, self._accepting, strict=True):
+            listener.turn_away()
             with suppress(OSError):
                 for _ in range(QUEUED):
                     if listener.fd < 0 or self._is_full() or (accepted := listener.accept_now()) is None:
@@ -286,9 +298,10 @@ class Serving:
     Leaving the block drains the server, and waits for every handler.
     """
 
-    def __init__(self, options: ServeOptions, bind: Bind) -> None:
+    def __init__(self, options: ServeOptions, bind: Bind, *, shared: bool = False) -> None:
         self._options = options
         self._bind = bind
+        self._shared = shared  # with other processes, perhaps
         self._group = create_task_group()
         self._server: Server | None = None
 
@@ -303,7 +316,7 @@ class Serving:
         sockets = await self._bind()
         try:
             await self._group.__aenter__()
-            listeners = [Listener(host, sock, unlink=path) for sock, path in sockets]
+            listeners = [Listener(host, sock, unlink=path, shared=self._shared) for sock, path in sockets]
         except BaseException:
             for sock, _ in sockets:
                 sock.close()
@@ -386,7 +399,7 @@ def serve(
 
     if sock is not None and (host is not None or port):
         raise ValueError("serve() takes either sock or host and port, not both")
-    return Serving(options, bind)
+    return Serving(options, bind, shared=sock is not None)
 
 
 def serve_unix(

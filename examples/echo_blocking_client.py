@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-from echo_client import exchange
-
 import bridgeio
+from echo_client import exchange
 
 connect = bridgeio.blocking(bridgeio.open_connection)
 exchange_blocking = bridgeio.blocking(exchange)  # the very function that the client beside awaits

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-from echo_streams import echo_client
-
 import bridgeio
+from echo_streams import echo_client
 
 
 def announce(server: bridgeio.Server) -> None:

@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib.util import find_spec
 from typing import NoReturn
 
 import pytest
 
-__all__ = ["absent", "program"]
+__all__ = ["absent", "package", "program"]
 
 
 def program(name: str) -> str:
     """The path of a program, from PATH."""
     return shutil.which(name) or absent(f"the program {name} is not installed")
+
+
+def package(name: str) -> None:
+    """Ends the test where a package cannot be imported."""
+    if find_spec(name) is None:
+        absent(f"{name} is not installed")
 
 
 def absent(what: str) -> NoReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import socket
@@ -13,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from needs import absent
+from needs import package
 from programs import EXAMPLES, connected, listening, python, receive, talk
 
-PROGRAMS = [*sorted(EXAMPLES.glob("*.py")), *sorted(EXAMPLES.glob("*/*_*.py"))]
+PROGRAMS = [*sorted(EXAMPLES.glob("*.py")), *sorted(EXAMPLES.glob("*/[!_]*_*.py"))]
 
 LONG = b"long" * 50_000 + b"\n"
 
@@ -115,8 +114,7 @@ def test_embedding(framework: str) -> None:
 
     Twisted's reactor drains the server before it ends, and ends well; the others raise KeyboardInterrupt.
     """
-    if importlib.util.find_spec(framework) is None:
-        absent(f"{framework} is not installed")
+    package(framework)
     with (
         listening(python(EXAMPLES / "embedding" / f"inside_{framework}.py")) as server,
         connected(server.port) as client,
@@ -133,10 +131,12 @@ def test_embedding(framework: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "example", sorted(EXAMPLES.glob("*.py")) + sorted(EXAMPLES.glob("*/*_*.py")), ids=os.path.basename
+    "example", sorted(EXAMPLES.glob("*.py")) + sorted(EXAMPLES.glob("*/[!_]*_*.py")), ids=os.path.basename
 )
 def test_help(example: Path) -> None:
     """Every example says what it is and which options it takes."""
+    if example.stem.startswith("http_"):
+        package("h11")
     said = talk(python(example, "--help"), b"").decode()
     assert said.startswith(f"usage: {example.name}")
     assert any(option in said for option in ("--port", "path", "--backend"))

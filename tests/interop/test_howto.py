@@ -23,6 +23,7 @@ from bridgeio.testing.resources import until
 from bridgeio.testing.tls_peers import authority
 from bridgeio.unpatched import original
 from checkout import ROOT
+from needs import package
 from programs import EXAMPLES, PATIENCE, python, talk
 
 pytestmark = pytest.mark.bridgeio
@@ -83,6 +84,19 @@ async def test_the_page_on_files(tmp_path: Path) -> None:
             writer.write_eof()
             assert await reader.read() == b"Hello!\nno such note\nno such note\n"
     assert [path.name async for path in folder.iterdir()] == ["hello"]
+
+
+async def test_the_page_on_http() -> None:
+    """Its client gets from its server what it has sent, in capitals; what is no POST, or too long, is refused."""
+    package("h11")
+    listing = _listing("http_library")
+    async with bridgeio.serve(listing.handler(listing.shout), "127.0.0.1") as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        assert await listing.ask(url, b"hello") == b"HELLO"
+        with pytest.raises(ValueError, match="answered 413"):
+            await listing.ask(url, bytes(100_001))
+        async with listing.Client() as client:
+            assert (await client.request("GET", url)).status == 405
 
 
 def test_the_page_on_standard_streams(tmp_path: Path) -> None:

@@ -15,24 +15,13 @@ import bridgeio
 from bridgeio.testing.peers import raw_socket
 from bridgeio.testing.resources import until
 from needs import program
+from nginx import free_port, nginx
 from programs import PATIENCE, python, talk
 
 pytestmark = pytest.mark.bridgeio
 
-trustme = pytest.importorskip("trustme", reason="the certificates of these tests are made by trustme")
-
 PEERS = Path(__file__).parent / "peers"
 LINES = b"".join([b"hello\n\n", b"x" * 60_000 + b"\n", *(b"%d\n" % number for number in range(500))])
-
-
-@pytest.fixture(scope="session")
-def papers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the authority's certificate, and one for ``localhost`` with its key."""
-    folder = tmp_path_factory.mktemp("papers")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "authority.pem")
-    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(folder / "localhost.pem")
-    return folder
 
 
 @pytest.fixture
@@ -116,13 +105,6 @@ def test_the_ssl_module(tls_port: int, papers: Path) -> None:
 # Servers for ours
 
 
-def _free_port() -> int:
-    with raw_socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 @contextmanager
 def _serving(command: list[str]) -> Iterator[None]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
@@ -155,7 +137,7 @@ async def _get(port: int, papers: Path, **options: Any) -> bytes:
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 async def test_openssl_s_server(papers: Path, version: str) -> None:
     """``openssl s_server -www`` answers with a page about the connection, and closes in order."""
-    port = _free_port()
+    port = free_port()
     command = [program("openssl"), "s_server", "-accept", f"127.0.0.1:{port}", "-www", "-quiet", version]
     with _serving([*command, "-cert", str(papers / "localhost.pem")]):
         await _until_it_listens(port)
@@ -165,28 +147,19 @@ async def test_openssl_s_server(papers: Path, version: str) -> None:
 
 
 NGINX = """
-daemon off; error_log stderr; pid {folder}/pid; worker_processes 1;
-events {{ }}
-http {{
-    access_log off; client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
-    uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
     server {{
         listen 127.0.0.1:{port} ssl; ssl_certificate {papers}/localhost.pem; ssl_certificate_key {papers}/localhost.pem;
         location /page {{ return 200 "{text}"; }}
         location / {{ proxy_pass https://127.0.0.1:{ours}; proxy_ssl_verify on; proxy_ssl_name localhost;
                       proxy_ssl_trusted_certificate {papers}/authority.pem; }}
     }}
-}}
 """
 
 
 async def test_nginx(papers: Path, tmp_path: Path, tls_port: int) -> None:
     """nginx as a server of our client; and between ``curl`` and our server, whose certificate it verifies."""
-    port, text = _free_port(), "y" * 3000
-    config = NGINX.format(folder=tmp_path, port=port, papers=papers, text=text, ours=tls_port)
-    (tmp_path / "nginx.conf").write_text(config)
-    with _serving([program("nginx"), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]):
-        await _until_it_listens(port)
+    port, text = free_port(), "y" * 3000
+    async with nginx(tmp_path, port, NGINX.format(port=port, papers=papers, text=text, ours=tls_port)):
         page = await _get(port, papers, standard_compatible=False)
         assert page.partition(b"\r\n\r\n")[2] == text.encode()
         command = [program("curl"), "--silent", "--cacert", str(papers / "authority.pem")]

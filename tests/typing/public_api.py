@@ -49,6 +49,8 @@ async def serving() -> None:
     async with bridgeio.serve(handler, "localhost", 0, grace=1.0) as server:
         assert_type(server, Server)
         assert_type(server.port, int)
+        with server.move_on_when_closing(1.0) as scope:
+            assert_type(scope, bridgeio.CancelScope)
         assert_type(await server.close(grace=0), DrainReport)
     async with bridgeio.serve_unix(handler, "/run/echo", mode=0o600) as server:
         assert_type(server.connections, int)

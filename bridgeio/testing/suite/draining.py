@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
 from contextlib import ExitStack
+from math import inf
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import bridgeio
-from bridgeio.testing.peers import Peer, peers_of
+from bridgeio.listeners import Listener
+from bridgeio.testing.peers import FAMILIES, Peer, family_of, free_address, peers_of, raw_socket
 from bridgeio.testing.resources import until
 
 pytestmark = pytest.mark.bridgeio
+
+_ESTABLISHED = 1  # TCP_INFO's first byte, as include/net/tcp_states.h numbers them
 
 
 async def _wait_for_the_peer(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
@@ -132,6 +141,54 @@ async def test_what_the_kernel_has_queued_is_served() -> None:
         assert report.finished == 20
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can keep others from a socket that listens")
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_nobody_connects_after_the_last_accept(
+    family: str, socket_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that came between the last accept and the close would be reset: its client does not get it."""
+    established: list[bool] = []
+    close = Listener.close
+
+    def connect_and_close(listener: Listener) -> None:
+        established.append(_connects(listener.address))
+        close(listener)
+
+    address = free_address(family, socket_folder)
+    serving = bridgeio.serve_unix(_answer, address) if family == "unix" else bridgeio.serve(_answer, *address)
+    async with serving as server:
+        with Peer.connect(server.addresses[0]) as peer:
+            peer.send(b"hello\n")
+            monkeypatch.setattr(Listener, "close", connect_and_close)
+            await server.close()
+            assert await peer.receive_all() == b"hello\n"
+    assert established[0] is False
+
+
+def _connects(address: Any) -> bool:
+    """Whether a client is connected when its connect has done what it can without waiting."""
+    with raw_socket(family_of(address)) as client:
+        client.setblocking(False)
+        code = client.connect_ex(address)
+        if client.family == socket.AF_UNIX:
+            return code == 0
+        return client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED
+
+
+async def test_a_socket_that_others_share_goes_on() -> None:
+    """A socket that was handed in may be another process's, too: who connects when our server ends is that one's."""
+    with raw_socket() as shared:
+        shared.bind(("127.0.0.1", 0))
+        async with bridgeio.serve(_answer, sock=socket.socket(fileno=os.dup(shared.fileno()))):
+            pass
+        with Peer.connect(shared.getsockname()):
+            pass
+
+
+async def _answer(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+    writer.write(await reader.readline())
+
+
 async def test_a_closed_server_accepts_no_more() -> None:
     """After ``close`` a connect is refused, while the block still goes on."""
     async with bridgeio.serve(_wait_for_the_peer, "127.0.0.1") as server:
@@ -140,6 +197,68 @@ async def test_a_closed_server_accepts_no_more() -> None:
         assert server.closing.is_set()
         with pytest.raises(ConnectionRefusedError):
             Peer.connect(server.addresses[0])
+
+
+async def test_a_wait_that_ends_when_the_server_closes() -> None:
+    """It ends with the closing, a second one so many seconds later, and one that begins then lasts no longer."""
+    told: list[str] = []
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        server = bridgeio.current_server()
+        for delay in (0.0, 0.01):
+            with server.move_on_when_closing(delay) as scope:
+                writer.write(b"waiting")
+                await reader.read(1)
+            told.append("closing" if server.closing.is_set() and scope.cancelled_caught else "a byte")
+        with server.move_on_when_closing():
+            await bridgeio.sleep_forever()
+
+    async with bridgeio.serve(handler, "127.0.0.1") as server:
+        with Peer.connect(server.addresses[0]) as peer:
+            assert await peer.receive(7) == b"waiting"
+            report = await server.close()
+    assert (told, report.finished) == (["closing", "closing"], 1)
+
+
+async def test_a_wait_that_ends_before_the_server_closes() -> None:
+    """A block that is left is nothing to the server any more, and a cancel by hand is as of any scope."""
+    told: list[bytes] = []
+    deadlines: list[float] = []
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        server = bridgeio.current_server()
+        with server.move_on_when_closing() as scope:
+            told.append(await reader.readexactly(2))
+        with server.move_on_when_closing() as cancelled:
+            cancelled.cancel()
+            await bridgeio.sleep_forever()
+        writer.write(b"?")
+        told.append(await reader.readexactly(2))
+        deadlines.extend((scope.deadline, cancelled.deadline))
+
+    async with bridgeio.serve(handler, "127.0.0.1") as server:
+        with Peer.connect(server.addresses[0]) as peer:
+            peer.send(b"ab")
+            assert await peer.receive(1) == b"?"
+            async with bridgeio.create_task_group() as group:
+                group.start_soon(server.close)
+                await server.closing.wait()
+                peer.send(b"cd")
+    assert (told, deadlines) == ([b"ab", b"cd"], [inf, inf])
+
+
+async def test_a_wait_that_the_closing_ends_is_cancelled_in_the_end() -> None:
+    """Its own delay does not keep a handler past the grace."""
+
+    async def handler(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
+        with bridgeio.current_server().move_on_when_closing(3600):
+            await reader.read()
+
+    async with bridgeio.serve(handler, "127.0.0.1") as server:
+        with Peer.connect(server.addresses[0]):
+            await until(lambda: server.connections == 1)
+            report = await server.close(grace=0.01)
+    assert report.cancelled == 1
 
 
 async def test_every_close_gives_the_same_report() -> None:
