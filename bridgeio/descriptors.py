@@ -201,6 +201,9 @@ class DescriptorSource:
         """Lets the peer know that nothing more comes."""
         raise NotImplementedError
 
+    def broke(self, error: OSError) -> None:
+        """A ``send`` has raised this. Other directions of other kinds hear of it by themselves."""
+
     def reset(self) -> None:
         """Has ``close`` drop what is unsent, and tell the peer so if it can be told."""
         raise NotImplementedError

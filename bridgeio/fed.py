@@ -161,6 +161,9 @@ class FedSource:
         if not self._gone:
             self.native.end_write()
 
+    def broke(self, error: OSError) -> None:
+        """Whoever feeds it tells the reader."""
+
     def reset(self) -> None:
         if not (self._gone or self._aborted):
             self._aborted = True

@@ -7,11 +7,13 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from bridgeio.buffers import Bytes, Receive, Send
 from bridgeio.contract import Host
 from bridgeio.descriptors import DescriptorSource
+from bridgeio.errors import again
 from bridgeio.unpatched import original
 
 __all__ = ["SocketSource", "connect_error", "new_socket", "reset_on_close"]
@@ -34,6 +36,11 @@ class SocketSource(DescriptorSource):
     def end_write(self) -> None:
         self.sock.shutdown(socket.SHUT_WR)
 
+    def broke(self, error: OSError) -> None:
+        """The kernel tells of a reset once: a ``recv`` behind that would find an end that looks like the peer's."""
+        if isinstance(error, ConnectionResetError):
+            self.recv = partial(_recv_unless_reset, self.recv, again(error))
+
     def reset(self) -> None:
         if self.fd >= 0 and self.usable:  # else the connection is the parent process's
             reset_on_close(self.sock)
@@ -49,6 +56,13 @@ class SocketSource(DescriptorSource):
 
     def close_descriptor(self) -> None:
         self.sock.close()
+
+
+def _recv_unless_reset(recv: Receive, error: OSError, most: int) -> bytes:
+    data = recv(most)
+    if not data:
+        raise again(error)
+    return data
 
 
 def new_socket(family: int, kind: int = socket.SOCK_STREAM, proto: int = 0, fileno: int | None = None) -> socket.socket:

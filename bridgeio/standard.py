@@ -298,6 +298,9 @@ class FileSink(_InThreads):
     def end_write(self) -> None:
         self.closed = True
 
+    def broke(self, error: OSError) -> None:
+        """Nobody else uses it."""
+
     def reset(self) -> None:
         """What a thread has begun to write cannot be taken back."""
 

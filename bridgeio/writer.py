@@ -358,6 +358,9 @@ class Writer:
             sent = self._source.send(data)
         except BlockingIOError:
             sent = 0
+        except OSError as error:
+            self._source.broke(error)
+            raise
         if sent < len(data):
             self._pending.keep(data[sent:])
             self._source.call_when_writable(self._flush)
@@ -385,6 +388,7 @@ class Writer:
     def _remember(self, error: OSError, operation: str) -> None:
         """A copy: what is raised has a traceback, which holds this writer."""
         self._open = False
+        self._source.broke(error)
         self._error = describe(again(error), operation, self._source.peer)
 
     def _flush(self) -> None:

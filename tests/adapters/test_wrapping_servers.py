@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,100 +11,8 @@ import pytest
 import bridgeio
 from bridgeio.testing.peers import Peer, is_over
 from bridgeio.testing.resources import until
+from native_servers import SERVERS, shout, twisted_endpoint
 from needs import absent
-
-Serve = Callable[[Any], Awaitable[None]]
-
-
-async def shout(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
-    writer.write(b"welcome\n")
-    async for line in reader:
-        if line == b"fail\n":
-            raise LookupError("as asked")
-        writer.write(line.upper())
-        await writer.drain()
-
-
-@asynccontextmanager
-async def _asyncio_server(serve: Any, folder: Path) -> AsyncIterator[Any]:
-    server = await asyncio.start_server(lambda reader, writer: serve((reader, writer)), "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()
-
-
-@asynccontextmanager
-async def _asyncio_unix_server(serve: Any, folder: Path) -> AsyncIterator[Any]:
-    server = await asyncio.start_unix_server(lambda reader, writer: serve((reader, writer)), folder / "s")
-    async with server:
-        yield str(folder / "s")
-
-
-@asynccontextmanager
-async def _trio_server(serve: Any, folder: Path) -> AsyncIterator[Any]:
-    import trio
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
-        yield listeners[0].socket.getsockname()
-        nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def _tornado_server(serve: Any, folder: Path) -> AsyncIterator[Any]:
-    from tornado.tcpserver import TCPServer
-    from tornado.testing import bind_unused_port
-
-    class Server(TCPServer):
-        async def handle_stream(self, stream: Any, address: Any) -> None:
-            await serve(stream)
-
-    sock, port = bind_unused_port()
-    server = Server()
-    server.add_socket(sock)
-    yield ("127.0.0.1", port)
-    server.stop()
-
-
-@asynccontextmanager
-async def _twisted_endpoint(serve: Any, folder: Path, *, unix: bool = False) -> AsyncIterator[Any]:
-    from twisted.internet import reactor
-    from twisted.internet.endpoints import serverFromString
-
-    from bridgeio_twisted import server_factory
-
-    factory = server_factory(serve)
-    where = f"unix:{folder / 's'}" if unix else "tcp:0:interface=127.0.0.1"
-    port = await serverFromString(reactor, where).listen(factory)  # type: ignore[no-untyped-call]
-    yield str(folder / "s") if unix else ("127.0.0.1", port.getHost().port)
-    await port.stopListening()
-    await factory.cancel()
-    assert factory.connections == 0
-
-
-@asynccontextmanager
-async def _gevent_server(serve: Any, folder: Path) -> AsyncIterator[Any]:
-    from gevent.server import StreamServer
-
-    server = StreamServer(("127.0.0.1", 0), lambda sock, address: bridgeio.blocking(_awaited)(serve, sock))
-    server.start()
-    yield server.address
-    server.stop()
-
-
-async def _awaited(serve: Serve, native: Any) -> None:
-    await serve(native)
-
-
-SERVERS: dict[str, tuple[str, Any]] = {
-    "asyncio.start_server": ("asyncio", _asyncio_server),
-    "asyncio.start_server on uvloop": ("uvloop", _asyncio_server),
-    "asyncio.start_unix_server": ("asyncio", _asyncio_unix_server),
-    "trio.serve_tcp": ("trio", _trio_server),
-    "Tornado TCPServer": ("tornado", _tornado_server),
-    "Twisted TCP endpoint": ("twisted", _twisted_endpoint),
-    "Twisted UNIX endpoint": ("twisted", partial(_twisted_endpoint, unix=True)),
-    "gevent StreamServer": ("gevent", _gevent_server),
-}
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -168,7 +73,7 @@ def test_the_handlers_of_a_twisted_endpoint_end() -> None:
                 seen.append("cleaned up")
 
     async def main() -> None:
-        async with _twisted_endpoint(partial(bridgeio.serve_stream, wait), Path()) as address:
+        async with twisted_endpoint(partial(bridgeio.serve_stream, wait), Path()) as address:
             peer = Peer.connect(address)
             await until(lambda: seen)
         with peer:
@@ -209,7 +114,7 @@ def test_a_service_that_answers_with_deferreds() -> None:
                 writer.write(b"none\n")
 
     async def main() -> None:
-        async with _twisted_endpoint(partial(bridgeio.serve_stream, sell), Path()) as address:
+        async with twisted_endpoint(partial(bridgeio.serve_stream, sell), Path()) as address:
             with Peer.connect(address) as peer:
                 peer.send(b"apple\npear\nplum\n")
                 assert await peer.receive(11) == b"7\n3\n4\nnone\n"

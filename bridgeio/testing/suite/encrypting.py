@@ -187,6 +187,22 @@ async def test_an_end_without_a_closing_message(version: str, strict: bool) -> N
             assert reader.at_eof()
 
 
+async def test_a_reset_is_no_end() -> None:
+    """Not for a stream either that takes an end without a closing message for one; whoever of the two has met it."""
+    async with encrypted_stream(standard_compatible=False) as (reader, writer, peer):
+        peer.peer.reset()
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            await _write_on(writer)
+        with pytest.raises(ConnectionResetError):
+            await reader.read(1)
+
+
+async def _write_on(writer: bridgeio.Writer) -> None:
+    while True:
+        writer.write(b"into the void")
+        await bridgeio.sleep(0.001)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_closing_message(version: str) -> None:
     """The end of a stream that its peer has closed in order is ``b""``, whatever follows on the connection."""

@@ -327,4 +327,36 @@ def _pattern(size: int) -> bytes:
     return b"".join(number.to_bytes(8, "big") for number in numbers)
 
 
+# A connection that breaks
+
+
+async def _write_on(writer: bridgeio.Writer) -> None:
+    while True:
+        writer.write(b"into the void")
+        await bridgeio.sleep(0.001)
+
+
+async def test_a_reset_that_a_write_has_met() -> None:
+    """The kernel tells of it once; a read behind that write raises all the same, and sees no orderly end."""
+    async with peer_stream() as (reader, writer, raw):
+        raw.send(b"half of it")
+        assert await reader.readexactly(10) == b"half of it"
+        raw.reset()
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            await _write_on(writer)
+        for _ in range(2):
+            with pytest.raises(ConnectionResetError):
+                await reader.read(10)
+
+
+async def test_an_answer_of_a_peer_that_does_not_want_the_rest() -> None:
+    """A peer that has answered and closed is read to its end, though writes to it fail."""
+    async with peer_stream() as (reader, writer, raw):
+        raw.send(b"enough")
+        raw.close()
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            await _write_on(writer)
+        assert await reader.read() == b"enough"
+
+
 __all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]
