@@ -36,6 +36,7 @@ __all__ = [
     "current_host",
     "current_task",
     "framework_of",
+    "is_in_thread_of",
     "is_installed",
     "known_backends",
     "running_host",
@@ -94,15 +95,20 @@ def running_host() -> Host:
     return around.current_host()
 
 
+def is_in_thread_of(host: Host) -> bool:
+    """Whether the caller may change what tasks of a run wait for. A task costs two comparisons."""
+    task = get_current()
+    if task is not None and task.host is host and task.thread == get_ident():
+        return True
+    return host.admits(get_ident())
+
+
 def check_thread(host: Host, what: str) -> None:
-    """For synchronous calls that change what tasks of a run wait for. A task costs two comparisons.
+    """For synchronous calls that change what tasks of a run wait for.
 
     :raises RuntimeError: if the caller is in another thread than the run, which nothing could make safe.
     """
-    task = get_current()
-    if task is not None and task.host is host and task.thread == get_ident():
-        return
-    if not host.admits(get_ident()):
+    if not is_in_thread_of(host):
         raise RuntimeError(
             f"{what} was called in another thread than that of its run ({host.backend}): hand the call over with "
             "bridgeio.from_thread.run_sync()"

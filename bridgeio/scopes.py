@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bridgeio.cancellation import Scope, redeliver, refresh
 from bridgeio.checkpoints import begin
-from bridgeio.registry import check_thread, current_host, current_task
+from bridgeio.registry import check_thread, current_host, current_task, is_in_thread_of
 
 if TYPE_CHECKING:
     from bridgeio.contract import Host, NativeScope, Task
@@ -94,7 +94,11 @@ class CancelScope(Scope):
         """Whether ``cancel()`` was called, or the deadline has passed inside the block."""
         if self._native is not None:
             return self._native.cancel_called
-        return self.called or self._is_overdue()
+        if self.called or not self._is_overdue():
+            return self.called
+        if self._host is not None and is_in_thread_of(self._host):  # else the timer will see to it
+            self._expire()  # who was told so is cancelled at the next wait
+        return True
 
     @property
     def deadline(self) -> float:

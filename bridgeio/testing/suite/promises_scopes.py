@@ -289,6 +289,19 @@ async def test_a_shield_hides_an_outer_deadline() -> None:
 
 
 @pytest.mark.bridgeio_promise(8)
+async def test_a_deadline_that_was_seen_to_pass_cancels_the_next_wait() -> None:
+    """Code that does not wait finds its scope cancelled, and from then on it is: no wait gets past that."""
+    log: list[str] = []
+    with bridgeio.move_on_after(0.001) as scope:
+        while not scope.cancel_called:
+            pass
+        await bridgeio.sleep(0)
+        log.append("too far")
+    assert scope.cancelled_caught
+    assert log == []
+
+
+@pytest.mark.bridgeio_promise(8)
 async def test_a_deadline_counts_for_children() -> None:
     """A deadline around a group ends the children that wait, whatever their own deadlines are."""
     log: list[str] = []
