@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from programs import EXAMPLES, Listening, listening, python
+from redis_servers import RedisServer, redis_server
 
 Servers = Callable[[Path | str, tuple[str, ...]], Listening]
 
@@ -43,3 +44,10 @@ def sockets_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def echo_path(servers: Servers, backend: str, sockets_folder: Path) -> str:
     """The path of `examples/echo_unix.py` on this test's backend."""
     return servers(EXAMPLES / "echo_unix.py", (str(sockets_folder / backend), "--backend", backend)).where
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real one, for all tests of the session; so each has keys and channels of its own."""
+    with redis_server(tmp_path_factory.mktemp("r")) as server:
+        yield server
