@@ -92,7 +92,7 @@ class Address:
     password: str | None = None
     database: int = 0
     protocol: int = 2
-    timeout: float = 10.0
+    timeout: float = 30.0
     limit: int = LIMIT
 
     async def open(self) -> Wire:
