@@ -165,12 +165,18 @@ def _verbatim(data: bytes) -> bytes:
 
 
 def _as_set(values: list[Reply]) -> Reply:
-    return set(values) if all(type(value) is not list for value in values) else values
+    try:
+        return set(values)
+    except TypeError:  # there are lists or maps among them
+        return values
 
 
-def _as_map(values: list[Reply]) -> dict[Reply, Reply]:
-    keys = (tuple(key) if isinstance(key, list) else key for key in values[::2])
-    return dict(zip(keys, values[1::2], strict=True))
+def _as_map(values: list[Reply]) -> Reply:
+    pairs = list(zip(values[::2], values[1::2], strict=True))
+    try:
+        return dict(pairs)
+    except TypeError:  # a key is a list or a map
+        return pairs
 
 
 SIMPLE: dict[bytes, Callable[[bytes], Reply]] = {
