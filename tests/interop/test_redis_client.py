@@ -85,14 +85,19 @@ async def test_many_tasks_share_one_connection(redis: RedisServer) -> None:
         assert await client.execute("ECHO", word) == word.encode()
         numbers.add(await client.execute("CLIENT", "ID"))
 
-    async with (
-        unchanged(),
-        rediswire.Redis(path=redis.path, room=10) as client,
-        bridgeio.create_task_group() as group,
-    ):
-        for number in range(60):
-            group.start_soon(ask, client, f"word {number}" * (number % 7 + 1))
+    async with unchanged(), rediswire.Redis(path=redis.path) as other:
+        before = await connections_made(other)
+        async with rediswire.Redis(path=redis.path, room=10) as client, bridgeio.create_task_group() as group:
+            for number in range(60):
+                group.start_soon(ask, client, f"word {number}" * (number % 7 + 1))
+        assert await connections_made(other) == before + 1
     assert len(numbers) == 1
+
+
+async def connections_made(redis: rediswire.Redis) -> int:
+    """Since the server started."""
+    lines = (await redis.execute("INFO", "stats")).decode().splitlines()
+    return int(dict(line.split(":") for line in lines if ":" in line)["total_connections_received"])
 
 
 async def test_a_cancelled_command_shifts_nobodys_answer(redis: RedisServer, key: str) -> None:

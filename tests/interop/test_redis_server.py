@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import socket
 import uuid
+from contextlib import suppress
 from functools import partial
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -204,11 +205,13 @@ async def test_publish_and_subscribe(port: int) -> None:
         async with client.subscribe(channel) as by_name, client.subscribe(patterns=[f"{channel[:9]}*"]) as by_pattern:
             assert await client.execute("PUBLISH", channel, "hello") == 2
             assert (await anext(by_name)).data == (await anext(by_pattern)).data == b"hello"
+            assert await client.execute("PUBSUB", "NUMSUB", channel) == [channel.encode(), 1]
             await by_name.unsubscribe(channel)
             while await client.execute("PUBLISH", channel, "again") == 2:
                 pass
-        while await client.execute("PUBLISH", channel, "nobody"):
+        while await client.execute("PUBSUB", "NUMSUB", channel, "other") != [channel.encode(), 0, b"other", 0]:
             pass
+        assert await client.execute("PUBLISH", channel, "nobody") == 0
     with connected(port) as subscriber:
         subscriber.sendall(b"SUBSCRIBE a b\r\nGET a\r\nPING\r\nUNSUBSCRIBE\r\nGET no\r\n")
         decoder = rediswire.Decoder()
@@ -273,14 +276,25 @@ def test_sigterm_ends_in_order(backend: str) -> None:
     """Under load: what was carried out was answered, the stream ends and is not cut, and the program ends well."""
     with listening(python(SERVER, "--backend", backend)) as server:
         with connected(server.port) as client, connected(server.port) as idle:
-            sender = Thread(target=client.sendall, args=(rediswire.encode(["INCR", "n"]) * 30_000,))
+            enough = Event()
+            sender = Thread(target=send_until, args=(client, rediswire.encode(["INCR", "n"]) * 100, enough))
             sender.start()
-            assert receive(client, 4) == b":1\r\n"
-            server.signal(signal.SIGTERM)
-            rest = b"".join(iter(partial(client.recv, 65536), b""))
-            assert idle.recv(1) == b""
-            sender.join()
+            try:
+                assert receive(client, 4) == b":1\r\n"
+                server.signal(signal.SIGTERM)
+                rest = b"".join(iter(partial(client.recv, 65536), b""))
+                assert idle.recv(1) == b""
+            finally:
+                enough.set()
+                sender.join()
         numbers = [int(line[1:]) for line in rest.decode().splitlines()]
         assert numbers == list(range(2, len(numbers) + 2))
         assert rest.endswith(b"\r\n") or not rest
         assert (server.end(), server.rest()) == (0, "")
+
+
+def send_until(client: socket.socket, data: bytes, enough: Event) -> None:
+    """Without a pause, also when the server answers no more."""
+    with suppress(OSError):
+        while not enough.is_set():
+            client.sendall(data)

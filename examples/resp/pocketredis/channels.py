@@ -40,6 +40,10 @@ class Channels:
         if not subscribers[name]:
             del subscribers[name]
 
+    def count(self, name: bytes) -> int:
+        """How many have subscribed to a channel by its name."""
+        return len(self._by_name.get(name, ()))
+
     def publish(self, channel: bytes, message: bytes) -> int:
         """How many have got it."""
         return sum(tell(subscriber, reply) for subscriber, reply in list(self._addressed(channel, message)))

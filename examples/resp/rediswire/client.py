@@ -114,6 +114,7 @@ class Redis:
         return Subscription(self.address, channels, tuple(patterns), silence)
 
     async def _connected(self) -> Pipe:
+        self._check_open()
         if self._pipe is None or self._pipe.lost is not None:
             async with self._connecting:
                 if self._pipe is None or self._pipe.lost is not None:
@@ -124,9 +125,11 @@ class Redis:
         if bridgeio.current_time() < self._not_before:
             raise NotConnectedError(f"{self._failure}; that was less than {self._pause} seconds ago")
         wire = await self._open()
-        if not self._is_open:
+        try:
+            self._check_open()
+        except NotConnectedError:  # closed while the server was being greeted
             wire.close()
-            raise NotConnectedError("this client is used outside of its block: async with Redis(...) as redis:")
+            raise
         pipe = Pipe(wire, room=self._room, patience=self._patience)
         self._group.start_soon(pipe.run, name="replies of Redis")
         return pipe
@@ -138,3 +141,7 @@ class Redis:
             self._failure = f"cannot connect to Redis: {str(error) or type(error).__name__}"
             self._not_before = bridgeio.current_time() + self._pause
             raise NotConnectedError(self._failure) from error
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise NotConnectedError("this client is used outside of its block: async with Redis(...) as redis:")

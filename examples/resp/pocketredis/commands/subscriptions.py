@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pocketredis.errors import CommandError
 from pocketredis.replies import Answer, Several
 from pocketredis.session import Session
 from pocketredis.table import command
@@ -12,6 +13,13 @@ __all__: list[str] = []  # commands are found by their names
 @command
 def publish(session: Session, channel: bytes, message: bytes) -> Answer:
     return session.database.channels.publish(channel, message)
+
+
+@command
+def pubsub(session: Session, subcommand: bytes, *channels: bytes) -> Answer:
+    if subcommand.upper() != b"NUMSUB":
+        raise CommandError("ERR only PUBSUB NUMSUB is here")
+    return [part for name in channels for part in (name, session.database.channels.count(name))]
 
 
 @command
