@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -218,16 +220,25 @@ def test_sigterm_says_goodbye(backend: str, room: str) -> None:
 def test_the_program(backend: str, port: int, room: str) -> None:
     """Each line of its input is said, what is heard is printed, and it leaves at the end of the input."""
     command = python(CLIENT, "--backend", backend, f"ws://127.0.0.1:{port}/{room}?name=bob")
-    with member(port, room, "ann") as ann:
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as bob:
-            assert heard(ann, 2) == ["* here: ann", "* bob has joined"]
-            assert bob.stdin is not None
-            assert bob.stdout is not None
-            ann.send("hello")
-            assert [bob.stdout.readline() for _ in range(2)] == [b"* here: ann, bob\n", b"ann: hello\n"]
-            bob.stdin.write(b"hello, ann\n")
-            bob.stdin.flush()
-            assert bob.stdout.readline() == b"bob: hello, ann\n"
-            printed, _ = bob.communicate(timeout=PATIENCE)
+    with member(port, room, "ann") as ann, run(command) as bob:
+        assert heard(ann, 2) == ["* here: ann", "* bob has joined"]
+        assert bob.stdin is not None
+        assert bob.stdout is not None
+        ann.send("hello")
+        assert [bob.stdout.readline() for _ in range(2)] == [b"* here: ann, bob\n", b"ann: hello\n"]
+        bob.stdin.write(b"hello, ann\n")
+        bob.stdin.flush()
+        assert bob.stdout.readline() == b"bob: hello, ann\n"
+        printed, _ = bob.communicate(timeout=PATIENCE)
         assert heard(ann, 3) == ["ann: hello", "bob: hello, ann", "* bob has left"]
         assert (bob.returncode, printed) == (0, b"")
+
+
+@contextmanager
+def run(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Kills what is left of it in the end."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        try:
+            yield program
+        finally:
+            program.kill()

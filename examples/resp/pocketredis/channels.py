@@ -49,12 +49,14 @@ class Channels:
         return sum(tell(subscriber, reply) for subscriber, reply in list(self._addressed(channel, message)))
 
     def _addressed(self, channel: bytes, message: bytes) -> Iterator[tuple[Subscriber, bytes]]:
+        reply = encode([b"message", channel, message])
         for subscriber in self._by_name.get(channel, ()):
-            yield subscriber, encode([b"message", channel, message])
+            yield subscriber, reply
         for pattern, subscribers in self._by_pattern.items():
             if glob(pattern).match(channel.decode("latin-1")):
+                reply = encode([b"pmessage", pattern, channel, message])
                 for subscriber in subscribers:
-                    yield subscriber, encode([b"pmessage", pattern, channel, message])
+                    yield subscriber, reply
 
 
 def tell(subscriber: Subscriber, data: bytes) -> bool:

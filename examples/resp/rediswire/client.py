@@ -86,7 +86,8 @@ class Redis:
         :raises ValueError: for a command that would change the connection for all tasks.
         """
         check_shared(command)
-        (reply,) = await (await self._connected()).call(encode(command), 1)
+        data = encode(command)
+        (reply,) = await (await self._connected()).call(data, 1)
         if isinstance(reply, ReplyError):
             raise reply
         return reply
