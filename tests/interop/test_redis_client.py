@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -87,7 +87,9 @@ async def test_many_tasks_share_one_connection(redis: RedisServer) -> None:
 
     async with unchanged(), rediswire.Redis(path=redis.path) as other:
         before = await connections_made(other)
-        async with rediswire.Redis(path=redis.path, room=10) as client, bridgeio.create_task_group() as group:
+        # With a user, connecting takes so long that all have asked before it is done.
+        client = rediswire.Redis(path=redis.path, username=USER[0], password=USER[1], room=10)
+        async with client, bridgeio.create_task_group() as group:
             for number in range(60):
                 group.start_soon(ask, client, f"word {number}" * (number % 7 + 1))
         assert await connections_made(other) == before + 1
@@ -277,16 +279,20 @@ class Mute:
 
     :ivar asked: how many commands have come, from all clients.
     :ivar writers: one for each connection.
+    :ivar gone: how many connections have ended.
     """
 
     def __init__(self) -> None:
         self.asked = 0
+        self.gone = 0
         self.writers: list[bridgeio.Writer] = []
 
     async def serve(self, reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
         self.writers.append(writer)
-        while data := await reader.read(65536):
-            self.asked += data.count(b"*")
+        with suppress(ConnectionResetError):
+            while data := await reader.read(65536):
+                self.asked += data.count(b"*")
+        self.gone += 1
 
 
 @asynccontextmanager
@@ -294,6 +300,22 @@ async def mute() -> AsyncIterator[tuple[Mute, int]]:
     server = Mute()
     async with bridgeio.serve(server.serve, "127.0.0.1", grace=0) as listening:
         yield server, listening.port
+
+
+async def test_leaving_the_block_while_it_connects() -> None:
+    """The connection is closed as soon as there is one, and nothing is sent over it."""
+
+    async def ask(client: rediswire.Redis) -> None:
+        with pytest.raises(rediswire.NotConnectedError, match="outside of its block"):
+            await client.execute("PING")
+
+    async with mute() as (server, port), bridgeio.create_task_group() as group:
+        async with rediswire.Redis("127.0.0.1", port, password="x", timeout=1000) as client:
+            group.start_soon(ask, client)
+            await until(lambda: server.asked)
+        server.writers[0].write(b"+OK\r\n")
+        await until(lambda: server.gone)
+        assert server.asked == 1
 
 
 async def test_a_silent_server_is_given_up() -> None:

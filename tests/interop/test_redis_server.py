@@ -209,6 +209,8 @@ async def test_publish_and_subscribe(port: int) -> None:
             await by_name.unsubscribe(channel)
             while await client.execute("PUBLISH", channel, "again") == 2:
                 pass
+        async with client.subscribe(channel):
+            assert await client.execute("PUBSUB", "NUMSUB", channel) == [channel.encode(), 1]
         while await client.execute("PUBSUB", "NUMSUB", channel, "other") != [channel.encode(), 0, b"other", 0]:
             pass
         assert await client.execute("PUBLISH", channel, "nobody") == 0

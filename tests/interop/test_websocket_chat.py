@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import random
 import signal
-import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ import pytest
 
 import bridgeio
 from bridgeio.testing.peers import Peer
-from programs import EXAMPLES, PATIENCE, connected, listening, python, receive
+from programs import EXAMPLES, PATIENCE, listening, python, receive
 from raw_websockets import close_code, frame, raw_websocket, request
 
 pytest.importorskip("websockets", reason="websockets is not installed: pip install 'bridgeio[test]'")
@@ -116,12 +115,22 @@ def test_who_is_refused_is_told_why(port: int, room: str) -> None:
     plain.request("GET", "/")
     assert plain.getresponse().status == 400
     plain.close()
-    offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=many\r\n"
-    for nonsense in (b"\x16\x03\x01nonsense\r\n\r\n", request("/?name=ann", offer)):
-        with connected(port) as client:
-            client.sendall(nonsense)
-            client.shutdown(socket.SHUT_WR)
-            assert not client.recv(4096).startswith(b"HTTP/1.1 101")
+
+
+OFFER = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=many\r\n"
+
+
+@pytest.mark.parametrize("nonsense", [b"\x16\x03\x01nonsense\r\n\r\n", request("/?name=ann", OFFER), b"GET / HT"])
+async def test_a_bad_request_is_the_clients_affair(nonsense: bytes) -> None:
+    """No WebSocket comes about, and the server has no error to report."""
+    errors: list[Exception] = []
+    handler = partial(chatroom.serve_member, chatroom.Rooms())
+    async with bridgeio.serve(handler, "127.0.0.1", on_error=lambda error, peer: errors.append(error)) as server:
+        with Peer.connect(server.addresses[0]) as client:
+            client.send(nonsense)
+            client.half_close()
+            assert not (await client.receive_all()).startswith(b"HTTP/1.1 101")
+    assert errors == []
 
 
 @pytest.mark.parametrize(
@@ -141,7 +150,7 @@ def test_the_end_says_why(port: int, room: str, sent: bytes, code: int) -> None:
     """Who breaks the rules hears which, who says goodbye is answered, and the others hear that somebody has left."""
     with member(port, room, "ann") as ann:
         with raw_websocket(port, f"/{room}?name=bob") as bob:
-            bob.sendall(sent)
+            bob.sendall(sent + frame(1, b"and on it talks " * 60) * 300)
             said = b"".join(iter(partial(bob.recv, 4096), b""))
         assert close_code(said) == code
         assert said.endswith(b"\x88\x00") is (code == 0)

@@ -226,9 +226,12 @@ async def test_no_websocket_comes_about() -> None:
     def refuse(connection: ServerConnection, request: object) -> Any:
         return connection.respond(HTTPStatus.FORBIDDEN, "not you\n")
 
+    gone: list[bytes] = []
+
     async def say_nonsense(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
         await reader.readline()
         writer.write(b"220 smtp.example ready\r\n\r\n")
+        gone.append(await reader.read())
 
     with serving(echo, process_request=refuse) as server:
         with pytest.raises(wswire.HandshakeError, match="403: not you") as raised:
@@ -237,6 +240,7 @@ async def test_no_websocket_comes_about() -> None:
     async with unchanged(), bridgeio.serve(say_nonsense, "127.0.0.1") as other:
         with pytest.raises(wswire.HandshakeError, match="is none to a WebSocket's request"):
             await wswire.connect(f"ws://127.0.0.1:{other.port}/")
+        await until(lambda: gone or not other.connections)
     for url in ("http://localhost/", "ws:///path"):
         with pytest.raises(ValueError, match="they begin with ws:// or wss:// and a host"):
             await wswire.connect(url)
