@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
+
+from bridgeio.testing.proof import witness_of
 
 pytest.importorskip("gevent", exc_type=ModuleNotFoundError)
 
@@ -75,3 +78,12 @@ def test_gevent_keeps_when_patched_after_the_import(promise: str) -> None:
 def test_gevent_keeps_on_libuv(promise: str) -> None:
     """gevent has two event loops, and the adapter asks of them only what both have."""
     kept(promise, "plain", GEVENT_LOOP="libuv")
+
+
+def test_what_another_thread_drops_does_not_disturb_the_count() -> None:
+    """The witness looks at every object there is, and one may be a proxy of what is gone: asked for its class, it
+    raises."""
+    dead = weakref.proxy(set[int]())  # a set that nobody keeps
+    assert witness_of("gevent").tasks() >= 0
+    with pytest.raises(ReferenceError):
+        isinstance(dead, int)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from programs import EXAMPLES, Listening, listening, python
+from redis_servers import RedisServer, redis_server
 
 # These import h11 where they begin. In CI that is an error if it is missing.
 collect_ignore_glob = [] if find_spec("h11") or os.environ.get("BRIDGEIO_CI") else ["test_http11*.py"]
@@ -59,3 +60,10 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     authority.cert_pem.write_to_path(folder / "authority.pem")
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(folder / "localhost.pem")
     return folder
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real one, for all tests of the session; so each has keys and channels of its own."""
+    with redis_server(tmp_path_factory.mktemp("r")) as server:
+        yield server
