@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 
-import bridgeio
 from echo_client import exchange
+
+import bridgeio
 
 connect = bridgeio.blocking(bridgeio.open_connection)
 exchange_blocking = bridgeio.blocking(exchange)  # the very function that the client beside awaits

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 
-import bridgeio
 from echo_streams import echo_client
+
+import bridgeio
 
 
 def announce(server: bridgeio.Server) -> None:

@@ -108,6 +108,27 @@ def test_echo_blocking_client(servers: Any) -> None:
     )
 
 
+@pytest.mark.bridgeio
+def test_echo_threads(backend: str, servers: Any) -> None:
+    """A client on each backend gets its words back, while another thread waits for one that is silent."""
+    server = servers(EXAMPLES / "echo_threads.py", ())
+    with connected(server.port) as silent:
+        words = ["hello", "", "zwölf Boxkämpfer"]
+        printed = talk(python(EXAMPLES / "echo_client.py", "--backend", backend, "--port", server.where, *words), b"")
+        assert printed.decode().split("\n") == [*words, ""]
+        silent.sendall(LONG[-6000:])
+        assert receive(silent, 6000) == LONG[-6000:]
+
+
+def test_echo_threads_end() -> None:
+    """Ctrl-C ends the server, though a thread waits for its client."""
+    with listening(python(EXAMPLES / "echo_threads.py")) as server, connected(server.port) as client:
+        client.sendall(b"hello\n")
+        assert receive(client, 6) == b"hello\n"
+        server.signal(signal.SIGINT)
+        assert (server.end(), server.rest()) == (0, "")
+
+
 @pytest.mark.parametrize("framework", ["asyncio", "gevent", "trio", "twisted"])
 def test_embedding(framework: str) -> None:
     """In an application that runs already the server echoes while the application goes on, and Ctrl-C ends both.

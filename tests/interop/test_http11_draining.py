@@ -15,6 +15,8 @@ from programs import EXAMPLES, PATIENCE, listening, python
 
 pytestmark = pytest.mark.bridgeio
 
+SERVER = EXAMPLES / "http" / "http_server.py"
+
 
 def test_sigterm_under_load(backend: str) -> None:
     """Every request that was sent whole on an established connection gets a whole response, or the client was told
@@ -23,7 +25,7 @@ def test_sigterm_under_load(backend: str) -> None:
     What may just be on its way when the signal comes is made sure of: the server is stopped, requests are sent on
     connections that were idle and on some that nobody has accepted, then it is told to end, and goes on.
     """
-    with listening(python(EXAMPLES / "http_server.py", "--backend", backend, "--grace", str(2 * PATIENCE))) as server:
+    with listening(python(SERVER, "--backend", backend, "--grace", str(2 * PATIENCE))) as server:
         with ExitStack() as stack:
 
             def call() -> Caller:

@@ -16,7 +16,7 @@ from programs import EXAMPLES, PATIENCE, talk
 
 pytestmark = pytest.mark.bridgeio
 
-SERVER = EXAMPLES / "http_server.py"
+SERVER = EXAMPLES / "http" / "http_server.py"
 BODY = bytes(range(256)) * 2000
 
 
