@@ -13,8 +13,9 @@ import bridgeio
 from bridgeio.testing import sweep, sweeping
 from bridgeio.testing.neighbours import soon
 from bridgeio.testing.peers import Peer, is_over
-from bridgeio.testing.stream_operations import BULK, PIECES, READS, WRITES
+from bridgeio.testing.stream_operations import PIECES, WRITES
 from bridgeio.testing.sweeping import Operation
+from bridgeio.testing.swept_streams import read_whole, written_whole
 from native_streams import KINDS, backend_of, present, wrapped
 
 
@@ -37,16 +38,9 @@ def test_swept_reads(kind: str, name: str) -> None:
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Operation]:
-        async with wrapped(kind) as (reader, writer, peer), bridgeio.create_task_group() as group:
-            group.start_soon(_feed, reader, peer)
-            got: list[bytes] = []
-
-            async def operation() -> None:
-                for _ in range(2):
-                    got.append(await READS[name](reader))
-
-            yield operation
-            assert b"".join(got) + await reader.read() == b"".join(PIECES)
+        async with wrapped(kind) as (reader, writer, peer):
+            async with read_whole(reader, name, partial(_feed, reader, peer)) as operation:
+                yield operation
             writer.close()
             await writer.wait_closed()
 
@@ -57,30 +51,23 @@ def test_swept_reads(kind: str, name: str) -> None:
     bridgeio.run(main, backend=backend_of(kind))
 
 
+async def _receive(peer: Peer) -> bytes:
+    received = await peer.receive_all()
+    await is_over(peer)
+    return received
+
+
 @pytest.mark.parametrize("name", WRITES)
 def test_swept_writes(kind: str, name: str) -> None:
     """What was written arrives, and the end behind it, though the task that waited was cancelled."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Operation]:
-        async with wrapped(kind) as (_, writer, peer), bridgeio.create_task_group() as group:
-            received: list[bytes] = []
-
-            async def receive() -> None:
-                raw: Any = writer
-                await soon(lambda: raw._drainers or writer.is_closing())
-                received.append(await peer.receive_all())
-                await is_over(peer)
-
-            writer.set_write_buffer_limits(high=0)
-            for _ in range(32):
-                writer.write(BULK)
-            assert writer.get_write_buffer_size() > 0
-            group.start_soon(receive)
-            yield partial(WRITES[name], writer)
-            writer.close()
-            await soon(lambda: bool(received))
-            assert received == [BULK * 32]
+        async with (
+            wrapped(kind) as (_, writer, peer),
+            written_whole(writer, name, 32, partial(_receive, peer)) as operation,
+        ):
+            yield operation
 
     async def main() -> None:
         await sweep(world, name=f"{name} of {kind}")

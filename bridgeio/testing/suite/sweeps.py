@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from bridgeio.testing.neighbours import soon
 from bridgeio.testing.peers import FAMILIES, Peer, RawListener, free_address, open_to, peer_stream
 from bridgeio.testing.stream_operations import BULK, PIECES, READS, WRITES, is_empty
 from bridgeio.testing.sweeping import Operation, sweep
+from bridgeio.testing.swept_streams import read_whole
 
 pytestmark = pytest.mark.bridgeio
 
@@ -52,15 +54,11 @@ async def test_swept_reads(name: str) -> None:
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Operation]:
-        async with _fed(PIECES) as reader:
-            got: list[bytes] = []
-
-            async def operation() -> None:
-                for _ in range(2):
-                    got.append(await READS[name](reader))
-
+        async with (
+            peer_stream() as (reader, _, peer),
+            read_whole(reader, name, partial(_feed, reader, peer, PIECES)) as operation,
+        ):
             yield operation
-            assert b"".join(got) + await reader.read() == b"".join(PIECES)
 
     await sweep(world, name=name)
 

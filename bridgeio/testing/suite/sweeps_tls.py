@@ -15,8 +15,9 @@ import bridgeio
 import bridgeio.lowlevel
 from bridgeio.testing.neighbours import soon
 from bridgeio.testing.peers import Peer, RawListener, free_address, is_over, open_to, peer_stream
-from bridgeio.testing.stream_operations import BULK, PIECES, READS, WRITES, is_empty
+from bridgeio.testing.stream_operations import PIECES, READS, WRITES, is_empty
 from bridgeio.testing.sweeping import Operation, sweep
+from bridgeio.testing.swept_streams import read_whole, written_whole
 from bridgeio.testing.tls_peers import NAME, TlsPeer, client_context, server_context
 
 pytestmark = pytest.mark.bridgeio
@@ -132,18 +133,19 @@ async def test_swept_encrypted_reads(name: str) -> None:
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Operation]:
-        async with _encrypted(contexts) as (reader, _, peer), bridgeio.create_task_group() as group:
-            group.start_soon(_feed, reader, peer)
-            got: list[bytes] = []
-
-            async def operation() -> None:
-                for _ in range(2):
-                    got.append(await READS[name](reader))
-
+        async with (
+            _encrypted(contexts) as (reader, _, peer),
+            read_whole(reader, name, partial(_feed, reader, peer)) as operation,
+        ):
             yield operation
-            assert b"".join(got) + await reader.read() == b"".join(PIECES)
 
     await sweep(world, name=f"{name} with TLS")
+
+
+async def _receive(peer: TlsPeer) -> bytes:
+    received = await peer.receive_all()
+    await is_over(peer.peer)
+    return received
 
 
 @pytest.mark.bridgeio_promise(2)
@@ -155,24 +157,11 @@ async def test_swept_encrypted_writes(name: str) -> None:
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Operation]:
-        async with _encrypted(contexts) as (_, writer, peer), bridgeio.create_task_group() as group:
-            received: list[bytes] = []
-
-            async def receive() -> None:
-                raw: Any = writer
-                await soon(lambda: raw._drainers or writer.is_closing())
-                received.append(await peer.receive_all())
-                await is_over(peer.peer)
-
-            writer.set_write_buffer_limits(high=0)
-            for _ in range(16):
-                writer.write(BULK)
-            assert writer.get_write_buffer_size() > 0
-            group.start_soon(receive)
-            yield partial(WRITES[name], writer)
-            writer.close()
-            await soon(lambda: bool(received))
-            assert received == [BULK * 16]
+        async with (
+            _encrypted(contexts) as (_, writer, peer),
+            written_whole(writer, name, 16, partial(_receive, peer)) as operation,
+        ):
+            yield operation
 
     await sweep(world, name=f"{name} with TLS")
 

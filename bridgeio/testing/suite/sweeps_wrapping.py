@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -12,8 +12,9 @@ import pytest
 import bridgeio
 from bridgeio.testing.neighbours import soon
 from bridgeio.testing.pulling import MemoryStream, memory_pair
-from bridgeio.testing.stream_operations import BULK, PIECES, READS, WRITES
+from bridgeio.testing.stream_operations import PIECES, READS, WRITES
 from bridgeio.testing.sweeping import Operation, sweep
+from bridgeio.testing.swept_streams import read_whole, written_whole
 
 pytestmark = pytest.mark.bridgeio
 
@@ -26,12 +27,12 @@ async def _feed(reader: Any, far: MemoryStream) -> None:
     await far.send_eof()
 
 
-async def _collect(far: MemoryStream, got: list[bytes]) -> None:
-    try:
+async def _collect(far: MemoryStream) -> bytes:
+    got = bytearray()
+    with suppress(bridgeio.EndOfStream):
         while True:
-            got.append(await far.receive())
-    except bridgeio.EndOfStream:
-        got.append(b"")
+            got += await far.receive()
+    return bytes(got)
 
 
 @pytest.mark.bridgeio_promise(2)
@@ -44,16 +45,8 @@ async def test_swept_reads_of_a_wrapped_object(name: str) -> None:
     async def world() -> AsyncIterator[Operation]:
         near, far = memory_pair()
         reader, writer = bridgeio.wrap(near)
-        async with bridgeio.create_task_group() as group:
-            group.start_soon(_feed, reader, far)
-            got: list[bytes] = []
-
-            async def operation() -> None:
-                for _ in range(2):
-                    got.append(await READS[name](reader))
-
+        async with read_whole(reader, name, partial(_feed, reader, far)) as operation:
             yield operation
-            assert b"".join(got) + await reader.read() == b"".join(PIECES)
         writer.close()
         await writer.wait_closed()
 
@@ -70,24 +63,9 @@ async def test_swept_writes_to_a_wrapped_object(name: str) -> None:
     async def world() -> AsyncIterator[Operation]:
         near, far = memory_pair()
         _, writer = bridgeio.wrap(near)
-        async with bridgeio.create_task_group() as group:
-            got: list[bytes] = []
-
-            async def receive() -> None:
-                raw: Any = writer
-                await soon(lambda: raw._drainers or writer.is_closing())
-                await _collect(far, got)
-
-            writer.set_write_buffer_limits(high=0)
-            for _ in range(4):
-                writer.write(BULK)
-            assert writer.get_write_buffer_size() > 0
-            group.start_soon(receive)
-            yield partial(WRITES[name], writer)
-            writer.close()
-            await soon(lambda: got[-1:] == [b""])
-            assert b"".join(got) == BULK * 4
-            await writer.wait_closed()
+        async with written_whole(writer, name, 4, partial(_collect, far)) as operation:
+            yield operation
+        await writer.wait_closed()
 
     await sweep(world, name=f"{name} of a wrapped object")
 
