@@ -13,8 +13,9 @@ import pytest
 
 import bridgeio
 from bridgeio.lowlevel import notify_closing, wait_readable, wait_writable
+from bridgeio.readiness import _WAITS as _WAITING
 from bridgeio.testing.peers import peer_stream
-from bridgeio.testing.resources import unchanged
+from bridgeio.testing.resources import unchanged, until
 from bridgeio.unpatched import original
 
 pytestmark = pytest.mark.bridgeio
@@ -70,7 +71,11 @@ async def test_both_directions_at_once() -> None:
         size = _filled(lambda: near.send(bytes(65536)))
         async with bridgeio.create_task_group() as group:
             group.start_soon(wait_readable, near)
-            assert await _ended_by(lambda: far.recv(size), wait_writable, near) == "ready"
+            await until(lambda: _WAITING.get({}))
+            async with bridgeio.create_task_group() as other:
+                other.start_soon(wait_writable, near)
+                await until(lambda: len(_WAITING.get({})) == 2)
+                far.recv(size)
             far.send(b"!")
 
 
@@ -124,19 +129,30 @@ async def test_telling_of_a_close_that_nobody_waits_for() -> None:
 
 
 async def test_beside_a_reader_and_a_writer() -> None:
-    """A task that waits for the socket of a stream is told, and the stream reads what came."""
+    """A task that waits for the socket of a stream is told sooner or later, and the stream reads all that came."""
     async with peer_stream() as (reader, writer, peer), bridgeio.create_task_group() as group:
         sock: Any = writer.get_extra_info("socket")
+        told: list[bool] = []
         got: list[bytes] = []
 
         async def read() -> None:
             got.append(await reader.readline())
 
+        async def send() -> None:
+            sent = b""
+            while not told:  # the reader may be quicker each time, and then there is nothing to be told
+                peer.send(b"x")
+                sent += b"x"
+                await bridgeio.sleep(0.001)
+            peer.send(b"\n")
+            await until(lambda: got)
+            assert got == [sent + b"\n"]
+
         group.start_soon(read)
-        group.start_soon(_later, lambda: peer.send(b"hello\n"))
+        group.start_soon(send)
         await wait_readable(sock)
+        told.append(True)
         await wait_writable(sock)
-    assert got == [b"hello\n"]
 
 
 async def test_waits_that_are_cancelled() -> None:
@@ -181,7 +197,7 @@ async def _ended_by(action: Callable[[], object], wait: Callable[..., Any], obj:
     """How a wait ended that began before the action."""
     ended = "ready"
     async with bridgeio.create_task_group() as group:
-        group.start_soon(_later, action)
+        group.start_soon(_once_waited_for, obj.fileno(), action)
         try:
             await wait(obj)
         except bridgeio.ClosedResourceError as error:
@@ -195,14 +211,13 @@ async def _called(function: Callable[[object], Any], thing: object) -> None:
         await waited
 
 
-async def _later(action: Callable[[], object]) -> None:
-    for _ in range(3):
-        await bridgeio.sleep(0)
+async def _once_waited_for(fd: int, action: Callable[[], object]) -> None:
+    await until(lambda: any(waited_for == fd for waited_for, _ in _WAITING.get({})))
     action()
 
 
 async def _as_second(sock: socket.socket, wait: Callable[[], Any]) -> None:
-    await _later(lambda: None)
+    await _once_waited_for(sock.fileno(), lambda: None)
     await wait()
 
 
