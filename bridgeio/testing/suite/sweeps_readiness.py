@@ -10,7 +10,6 @@ import pytest
 
 import bridgeio
 from bridgeio.lowlevel import wait_readable, wait_writable
-from bridgeio.testing.resources import unchanged
 from bridgeio.testing.sweeping import Operation, sweep
 from bridgeio.unpatched import original
 
@@ -24,20 +23,19 @@ async def test_swept_waits_for_a_descriptor() -> None:
     @asynccontextmanager
     async def world() -> AsyncIterator[Operation]:
         near, far = original("socket", "socketpair")()
-        async with unchanged():
-            with near, far:
-                near.setblocking(False)
-                async with bridgeio.create_task_group() as group:
-                    group.start_soon(_answer, near, far)
+        with near, far:
+            near.setblocking(False)
+            async with bridgeio.create_task_group() as group:
+                group.start_soon(_answer, near, far)
 
-                    async def operation() -> None:
-                        await wait_readable(near)
-                        await wait_writable(near)
+                async def operation() -> None:
+                    await wait_readable(near)
+                    await wait_writable(near)
 
-                    yield operation
-                await wait_readable(near)
-                assert near.recv(10) == b"hello"
-                await wait_writable(near)
+                yield operation
+            await wait_readable(near)
+            assert near.recv(10) == b"hello"
+            await wait_writable(near)
 
     await sweep(world, name="waiting for a descriptor")
 
