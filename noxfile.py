@@ -12,6 +12,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nox
@@ -40,9 +41,12 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=OTHER_PYTHONS)
 def backends(session: nox.Session) -> None:
-    """All backends once more, on every other Python that is there."""
+    """All backends once more on the oldest and the newest Python, two that Python itself brings on what is between."""
     install(session, "test")
-    run_pytest(session, "tests/conformance", "tests/adapters", "tests/model")
+    if session.python in (PYTHONS[0], PYTHONS[-1]):
+        run_pytest(session, "tests/conformance", "tests/adapters", "tests/model")
+    else:
+        run_pytest(session, "tests/conformance", options=["--backend", "asyncio", "--backend", "threads"])
 
 
 @nox.session(python=FIRST_PYTHON)
@@ -135,10 +139,11 @@ def install(session: nox.Session, extras: str = "") -> None:
     session.install(f".[{extras}]" if extras else ".")
 
 
-def run_pytest(session: nox.Session, *paths: str) -> None:
-    arguments = session.posargs or present(session, *paths)
-    if not arguments:
+def run_pytest(session: nox.Session, *paths: str, options: Sequence[str] = ()) -> None:
+    found = present(session, *paths)
+    if not (session.posargs or found):
         session.skip(f"none of {', '.join(paths)} is there yet")
+    arguments = session.posargs or [*found, *options]
     if not passes(session, "pytest", *side_by_side(session), *arguments):
         session.error(f"to repeat this run: {repeat_command(session, *arguments)}")
 
