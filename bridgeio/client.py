@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bridgeio.checkpoints import begin
 from bridgeio.contract import AddressInfo, Task
 from bridgeio.errors import ConnectError, describe, show_address
-from bridgeio.limits import HANDSHAKE_TIMEOUT, HAPPY_EYEBALLS_DELAY, LIMIT
+from bridgeio.limits import HANDSHAKE_TIMEOUT, HAPPY_EYEBALLS_DELAY, LIMIT, check_size
 from bridgeio.poller import WRITE
 from bridgeio.reader import Reader
 from bridgeio.resolver import Resolver, resolve
@@ -65,6 +65,7 @@ async def open_connection(
     """
     name = _certificate_name(host) if ssl and server_hostname is None else server_hostname
     context = _checked(ssl, name, handshake_timeout)
+    check_size("limit", limit)
     task = await begin()
     addresses = interleave(await resolve(host, port, resolver=resolver))
     local = [] if local_addr is None else await resolve(*local_addr, resolver=resolver)
@@ -101,6 +102,7 @@ async def open_unix_connection(
     :raises OSError: `FileNotFoundError`, `ConnectionRefusedError` and others, as ``connect`` does.
     """
     context = _checked(ssl, server_hostname, handshake_timeout)
+    check_size("limit", limit)
     task = await begin()
     address = os.fspath(path)
     return await _secured(

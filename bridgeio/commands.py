@@ -18,7 +18,6 @@ __all__ = [
     "Stream",
     "check_streams",
     "checked_command",
-    "checked_grace",
     "program_of",
 ]
 
@@ -97,12 +96,6 @@ def checked_command(command: Any) -> Any:
 
 
 _WANTED = "a command is text for the shell, a path, or a sequence of a program and its arguments"
-
-
-def checked_grace(grace: float) -> float:
-    if not grace >= 0:
-        raise ValueError(f"grace is a number of seconds, not {grace!r}")
-    return grace
 
 
 def program_of(command: Any) -> str:

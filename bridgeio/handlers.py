@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridgeio.errors import show_address
 from bridgeio.groups import name_of
+from bridgeio.limits import check_seconds, check_size
 from bridgeio.reader import Reader
 from bridgeio.writer import Writer
 
@@ -49,8 +50,9 @@ class ServeOptions:
             from bridgeio.tls import check_arguments
 
             check_arguments(self.ssl, True, None, self.handshake_timeout)
-        if self.limit < 1:
-            raise ValueError(f"limit must be at least 1 byte, not {self.limit}")
+        check_size("limit", self.limit)
+        check_size("write_limit", self.write_limit)
+        check_seconds("grace", self.grace)
 
     async def secure(self, writer: Writer) -> None:
         """Begins TLS, if it was asked for."""

@@ -1,4 +1,4 @@
-"""The bounds that protect a process by default, each with its unit."""
+"""The bounds that protect a process by default, each with its unit, and what may be said instead."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ __all__ = [
     "TERMINATION_GRACE",
     "UNRESPONSIVE_AFTER",
     "WRITE_LIMIT",
+    "check_seconds",
+    "check_size",
 ]
 
 BUDGET = 64  # operations a task may do without giving way to others
@@ -39,3 +41,27 @@ UNRESPONSIVE_AFTER = 4.0  # seconds after the cancel when a drain gives a handle
 HAPPY_EYEBALLS_DELAY = 0.25  # seconds between two connection attempts, RFC 8305 section 5
 TERMINATION_GRACE = 5.0  # seconds that a program gets between SIGTERM and SIGKILL
 HANDSHAKE_TIMEOUT = 30.0  # seconds for a TLS handshake, on both sides
+
+
+def check_size(name: str, size: object) -> None:
+    """Of a parameter that bounds a buffer.
+
+    :raises TypeError: for what is no whole number.
+    :raises ValueError: for one below 1.
+    """
+    if not isinstance(size, int) or isinstance(size, bool):
+        raise TypeError(f"{name} is a number of bytes, not {size!r}")
+    if size < 1:
+        raise ValueError(f"{name} must be at least 1 byte, not {size}")
+
+
+def check_seconds(name: str, seconds: object) -> None:
+    """Of a parameter that bounds a time.
+
+    :raises TypeError: for what is no number.
+    :raises ValueError: for a negative one, and for nan.
+    """
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise TypeError(f"{name} is a number of seconds, not {seconds!r}")
+    if not seconds >= 0:
+        raise ValueError(f"{name} is a number of seconds from 0 on, not {seconds}")

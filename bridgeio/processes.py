@@ -21,13 +21,12 @@ from bridgeio.commands import (
     Stream,
     check_streams,
     checked_command,
-    checked_grace,
     program_of,
 )
 from bridgeio.contract import Host, Task
 from bridgeio.errors import SharedBetweenRunsError
 from bridgeio.groups import create_task_group
-from bridgeio.limits import LIMIT, TERMINATION_GRACE
+from bridgeio.limits import LIMIT, TERMINATION_GRACE, check_seconds, check_size
 from bridgeio.pipes import PipeSource
 from bridgeio.reader import Reader
 from bridgeio.registry import current_task
@@ -105,7 +104,9 @@ async def open_process(
         "extra_groups": extra_groups,
         "umask": umask,
     }
-    program, grace = program_of(checked), checked_grace(grace)
+    program = program_of(checked)
+    check_size("limit", limit)
+    check_seconds("grace", grace)
     task = await begin()
     ends, ending = Ends(task.host), _Ending()
     try:

@@ -28,7 +28,7 @@ from bridgeio.descriptors import other_run, unusable
 from bridgeio.errors import SharedBetweenRunsError, StreamClosedError, describe
 from bridgeio.events import Event
 from bridgeio.guarded import GuardedWriter
-from bridgeio.limits import LIMIT, LINGER, WRITE_LIMIT
+from bridgeio.limits import LIMIT, LINGER, WRITE_LIMIT, check_size
 from bridgeio.pipes import PipeSource
 from bridgeio.reader import Reader
 from bridgeio.runvars import RunVar
@@ -56,6 +56,7 @@ async def open_stdin(*, limit: int = LIMIT) -> Reader:
     :param limit: bytes that ``readuntil`` may buffer; the last to ask decides.
     :raises OSError: if the descriptor is closed.
     """
+    check_size("limit", limit)
     task = await begin()
     reader: Reader | None = _streams_of_run().get(0)
     if reader is None:
@@ -87,6 +88,7 @@ async def open_stderr(*, write_limit: int = WRITE_LIMIT) -> Writer:
 
 
 async def _open_output(fd: int, pythons: Any, write_limit: int) -> Writer:
+    check_size("write_limit", write_limit)
     task = await begin()
     writer: Writer | None = _streams_of_run().get(fd)
     if writer is None or writer.is_closing():

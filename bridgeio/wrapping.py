@@ -11,7 +11,7 @@ from bridgeio.contract import Backend, Host, NativeStream
 from bridgeio.ends import ByteEnds
 from bridgeio.errors import describe
 from bridgeio.fed import FedSource
-from bridgeio.limits import LIMIT, WRITE_LIMIT
+from bridgeio.limits import LIMIT, WRITE_LIMIT, check_size
 from bridgeio.pulled import PulledStream, can_be_pulled
 from bridgeio.reader import Reader
 from bridgeio.registry import framework_of, running_host, surrounding_backends
@@ -47,8 +47,8 @@ def wrap(native: Any, *, limit: int = LIMIT, write_limit: int = WRITE_LIMIT) -> 
     :raises NoBackendError: outside any framework.
     """
     host = running_host()
-    if limit < 1:
-        raise ValueError(f"limit must be at least 1 byte, not {limit}")
+    check_size("limit", limit)
+    check_size("write_limit", write_limit)
     return stream_over(_source_of(host, native), limit, write_limit)
 
 

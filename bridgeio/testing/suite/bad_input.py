@@ -366,4 +366,21 @@ async def _leave(writer: bridgeio.Writer) -> None:
         pass
 
 
+_BOUNDED: dict[str, Callable[[Any], Any]] = {
+    "open_connection": lambda size: bridgeio.open_connection("localhost", 1, limit=size),
+    "open_unix_connection": lambda size: bridgeio.open_unix_connection("nowhere", limit=size),
+    "open_process": lambda size: bridgeio.open_process(["nothing"], limit=size),
+    "open_stdin": lambda size: bridgeio.open_stdin(limit=size),
+    "open_stdout": lambda size: bridgeio.open_stdout(write_limit=size),
+}
+
+
+@pytest.mark.parametrize(("size", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), (None, TypeError)])
+@pytest.mark.parametrize("name", _BOUNDED)
+async def test_a_bound_that_makes_no_sense(name: str, size: Any, error: type[Exception]) -> None:
+    """It is refused before anything is opened: a buffer has room for one byte at least."""
+    with pytest.raises(error, match=r"limit .* bytes?, not"):
+        await _BOUNDED[name](size)
+
+
 __all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]

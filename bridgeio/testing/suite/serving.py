@@ -341,13 +341,23 @@ async def test_a_server_that_is_cancelled_and_stays_open_rests() -> None:
                     assert poller.dispatches - before < 10
 
 
-@pytest.mark.parametrize("limit", [0, -1])
-async def test_senseless_limits_are_refused(limit: int) -> None:
-    """``max_connections`` and ``limit`` below one are a ValueError before anything listens."""
-    with pytest.raises(ValueError, match="max_connections"):
-        bridgeio.serve(_echo, max_connections=limit)
-    with pytest.raises(ValueError, match="limit"):
-        bridgeio.serve(_echo, limit=limit)
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("max_connections", 0, ValueError),
+        ("limit", 0, ValueError),
+        ("limit", "1", TypeError),
+        ("write_limit", -1, ValueError),
+        ("write_limit", None, TypeError),
+        ("grace", -1, ValueError),
+        ("grace", float("nan"), ValueError),
+        ("grace", "1", TypeError),
+    ],
+)
+async def test_senseless_options_are_refused(option: str, value: Any, error: type[Exception]) -> None:
+    """Before anything listens, and by name."""
+    with pytest.raises(error, match=f"^{option} "):
+        bridgeio.serve(_echo, **{option: value})
 
 
 async def test_the_limit_is_the_readers() -> None:
