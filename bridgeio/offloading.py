@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from bridgeio.contract import Host, Task
 from bridgeio.crossing import Answer
@@ -210,7 +210,7 @@ class _DrivenIn(Between, Generic[T]):
         self._run = context.run
 
     def __await__(self) -> Generator[Any, Any, T]:
-        return self
+        return cast("Generator[Any, Any, T]", self)
 
     def __iter__(self) -> _DrivenIn[T]:
         return self

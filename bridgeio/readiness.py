@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Handle, Host, Task
@@ -147,13 +147,10 @@ def _waits() -> dict[tuple[int, int], _Wait]:
 
 
 def _number(obj: HasFileno | int) -> int:
-    if isinstance(obj, int) and not isinstance(obj, bool):
-        fd = obj
-    else:
-        fileno = getattr(obj, "fileno", None)
-        if not callable(fileno):
-            raise TypeError(f"a descriptor is a number, or what has fileno(), not {obj!r}")
-        fd = fileno()
+    fileno: Any = getattr(obj, "fileno", None)
+    fd = obj if fileno is None else fileno()
+    if not isinstance(fd, int) or isinstance(fd, bool):
+        raise TypeError(f"a descriptor is a number, or what has fileno(), not {obj!r}")
     if fd < 0:
         raise ValueError(f"{obj!r} is closed: it has no descriptor")
     return fd

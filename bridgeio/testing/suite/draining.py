@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import sys
 from contextlib import ExitStack
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +244,7 @@ async def test_a_wait_that_ends_before_the_server_closes() -> None:
                 group.start_soon(server.close)
                 await server.closing.wait()
                 peer.send(b"cd")
-    assert (told, deadlines) == ([b"ab", b"cd"], [inf, inf])
+    assert (told, deadlines) == ([b"ab", b"cd"], [math.inf, math.inf])
 
 
 async def test_a_wait_that_the_closing_ends_is_cancelled_in_the_end() -> None:
