@@ -22,6 +22,7 @@ __all__ = ["Holdings", "holdings", "open_descriptors", "unchanged", "until", "wa
 
 TASKS = Path("/proc/self/task")
 TURN = 0.02  # seconds
+COLLECTS = 10  # so many turns lie between two collections: they take long, and what ends by itself needs none
 PATIENCE = 1000  # turns until what is still held counts as leaked: counted, because a machine may stand still
 
 
@@ -99,6 +100,11 @@ async def until(condition: Callable[[], object]) -> None:
         await bridgeio.sleep(0.002)
 
 
+def _collect_at(turn: int) -> None:
+    if turn % COLLECTS == 1:
+        gc.collect()
+
+
 @asynccontextmanager
 async def unchanged() -> AsyncIterator[None]:
     """A block after which descriptors, threads and tasks are as many as before.
@@ -109,10 +115,10 @@ async def unchanged() -> AsyncIterator[None]:
     current_host().poller()  # made at first use, and then kept
     before = holdings(witness, running=True)
     yield
-    for _ in range(PATIENCE):
+    for turn in range(PATIENCE):
         if not holdings(witness, running=True).exceeds(before):
             return
-        gc.collect()
+        _collect_at(turn)
         await bridgeio.sleep(TURN)
     after = holdings(witness, running=True)
     assert not after.exceeds(before), f"left behind by this block: {after.compared_with(before)}"
@@ -124,10 +130,10 @@ def wait_until_back(witness: Witness, before: Holdings) -> None:
     :raises AssertionError: if more is held, many turns after the run.
     """
     pause = original("time", "sleep")
-    for _ in range(PATIENCE):
+    for turn in range(PATIENCE):
         if not holdings(witness, running=False).exceeds(before):
             return
-        gc.collect()
+        _collect_at(turn)
         pause(TURN)
     after = holdings(witness, running=False)
     assert not after.exceeds(before), f"left behind by this test: {after.compared_with(before)}"

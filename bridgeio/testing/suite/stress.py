@@ -35,14 +35,11 @@ async def _three_rounds(one_round: Callable[[], Awaitable[None]]) -> None:
     """:raises AssertionError: if a round leaves something, or the third takes more memory than the second."""
     blocks = []
     gc.freeze()  # what was there before is nobody's leak here, and takes the collector longest
-    try:
-        async with unchanged():
-            for _ in range(3):
-                await one_round()
-                gc.collect()
-                blocks.append(sys.getallocatedblocks())
-    finally:
-        gc.unfreeze()
+    async with unchanged():
+        for _ in range(3):
+            await one_round()
+            gc.collect()
+            blocks.append(sys.getallocatedblocks())
     grown = blocks[2] - blocks[1]
     assert grown <= TOLERANCE * blocks[1], f"blocks after each round: {blocks}"
 
