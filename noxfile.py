@@ -41,12 +41,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=OTHER_PYTHONS)
 def backends(session: nox.Session) -> None:
-    """All backends once more on the oldest and the newest Python, two that Python itself brings on what is between."""
+    """All backends once more on the oldest and the newest Python, two that Python itself brings on what is between;
+    without the sweeps, which take long."""
     install(session, "test")
     if session.python in (PYTHONS[0], PYTHONS[-1]):
-        run_pytest(session, "tests/conformance", "tests/adapters", "tests/model")
+        run_pytest(session, "tests/conformance", "tests/adapters", "tests/model", options=["-k", "not swept"])
     else:
-        run_pytest(session, "tests/conformance", options=["--backend", "asyncio", "--backend", "threads"])
+        chosen = ["--backend", "asyncio", "--backend", "threads"]
+        run_pytest(session, "tests/conformance", options=[*chosen, "-k", "not swept"])
 
 
 @nox.session(python=FIRST_PYTHON)
@@ -149,9 +151,11 @@ def run_pytest(session: nox.Session, *paths: str, options: Sequence[str] = ()) -
 
 
 def side_by_side(session: nox.Session) -> list[str]:
-    """A worker for each core: most tests wait for something. A file stays with one worker, and what a user
-    asks for, or the few tests of the core, are not worth the start of workers."""
-    return [] if session.posargs or session.name == "core_only" else ["--numprocesses=auto", "--dist=loadfile"]
+    """A worker more than there are cores: most tests wait for something. A file stays with one worker, and what a
+    user asks for, or the few tests of the core, are not worth the start of workers."""
+    workers = (os.cpu_count() or 1) + 1
+    quick = session.posargs or session.name == "core_only"
+    return [] if quick else [f"--numprocesses={workers}", "--dist=loadfile"]
 
 
 def passes(session: nox.Session, *command: str, env: dict[str, str] | None = None) -> bool:

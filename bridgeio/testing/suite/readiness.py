@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import pytest
 
 import bridgeio
 from bridgeio.lowlevel import notify_closing, wait_readable, wait_writable
-from bridgeio.readiness import _WAITS as _WAITING
 from bridgeio.testing.peers import peer_stream
 from bridgeio.testing.resources import unchanged, until
 from bridgeio.unpatched import original
@@ -71,10 +71,10 @@ async def test_both_directions_at_once() -> None:
         size = _filled(lambda: near.send(bytes(65536)))
         async with bridgeio.create_task_group() as group:
             group.start_soon(wait_readable, near)
-            await until(lambda: _WAITING.get({}))
+            await until(lambda: _waits_for(near.fileno()) == 1)
             async with bridgeio.create_task_group() as other:
                 other.start_soon(wait_writable, near)
-                await until(lambda: len(_WAITING.get({})) == 2)
+                await until(lambda: _waits_for(near.fileno()) == 2)
                 far.recv(size)
             far.send(b"!")
 
@@ -212,8 +212,15 @@ async def _called(function: Callable[[object], Any], thing: object) -> None:
 
 
 async def _once_waited_for(fd: int, action: Callable[[], object]) -> None:
-    await until(lambda: any(waited_for == fd for waited_for, _ in _WAITING.get({})))
+    await until(lambda: _waits_for(fd))
     action()
+
+
+def _waits_for(fd: int) -> int:
+    """How many tasks wait, as the dump of all tasks tells it."""
+    told = StringIO()
+    bridgeio.dump_tasks(told)
+    return told.getvalue().count(f"waiting until descriptor {fd} is ")
 
 
 async def _as_second(sock: socket.socket, wait: Callable[[], Any]) -> None:
