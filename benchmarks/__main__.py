@@ -12,13 +12,12 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
 
 from benchmarks.encrypted import PAIRS, make_certificate
 from benchmarks.natives import TWINS
@@ -76,12 +75,10 @@ def _options() -> argparse.Namespace:
 
 def measure(server: str, options: argparse.Namespace, certificate: list[str]) -> Sample:
     asked = [str(options.connections), str(options.bytes), str(options.seconds), *certificate]
-    with started(server, certificate) as (process, port):
-        load = [sys.executable, "-m", "benchmarks.load", port, *asked]
-        cpu, clock = cpu_seconds(process.pid), perf_counter()
-        finished = subprocess.run(load, stdout=subprocess.PIPE, text=True, check=True)
-        cpu, clock = cpu_seconds(process.pid) - cpu, perf_counter() - clock
-    result = json.loads(finished.stdout)
+    with started(server, certificate) as (process, port), loading(port, *asked) as go:
+        before = cpu_seconds(process.pid)
+        result = json.loads(go())
+        cpu = cpu_seconds(process.pid) - before
     messages, loaded = result["messages"], result["seconds"]
     return Sample(
         cpu_us=cpu / messages * 1e6,
@@ -90,6 +87,29 @@ def measure(server: str, options: argparse.Namespace, certificate: list[str]) ->
         p99_us=result["p99_us"],
         busy=cpu / loaded,
     )
+
+
+@contextmanager
+def loading(*asked: str) -> Iterator[Callable[[], str]]:
+    """A load that is connected, and begins when it is told to; that gives what it has measured."""
+    command = [sys.executable, "-m", "benchmarks.load", *asked]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as load:
+
+        def answer() -> str:
+            assert load.stdout is not None
+            line = load.stdout.readline()
+            if not line:
+                raise subprocess.CalledProcessError(load.wait(), command)  # it has said why
+            return line
+
+        def go() -> str:
+            assert load.stdin is not None
+            load.stdin.write("\n")
+            load.stdin.flush()
+            return answer()
+
+        answer()
+        yield go
 
 
 @contextmanager

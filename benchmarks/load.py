@@ -1,8 +1,9 @@
 """``python -m benchmarks.load PORT CONNECTIONS BYTES SECONDS [CERTIFICATE]``: a closed loop that checks every byte.
 
-Each connection has one message in flight and sends the next when the whole answer is there. Prints
-one line of JSON: messages, seconds, and latencies in microseconds. A wrong byte or a dropped
-connection is an error. With the server's certificate, it speaks TLS.
+Each connection has one message in flight and sends the next when the whole answer is there. All have
+had one answer when it prints an empty line, and it goes on when it reads one: what it costs to connect
+is no part of a message. At the end it prints one line of JSON: messages, seconds, and latencies in
+microseconds. A wrong byte or a dropped connection is an error. With the server's certificate, it speaks TLS.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import select
 import socket
 import ssl
 import sys
+from collections.abc import Iterator
 from time import perf_counter
 
 
@@ -65,18 +67,31 @@ def main(port: int, connections: int, size: int, seconds: float, certificate: st
         client = Client(port, number, size, context)
         clients[client.sock.fileno()] = client
         ready.register(client.sock, select.EPOLLIN)
+    for client in clients.values():
+        client.send()
+    silent = connections
+    while silent:
+        silent -= len(list(answers(ready, clients)))
+    print(flush=True)
+    sys.stdin.readline()
     started = perf_counter()
     for client in clients.values():
         client.send()
     latencies: list[float] = []
     while (now := perf_counter()) < started + seconds:
-        for fd, _ in ready.poll(1.0):
-            client = clients[fd]
-            latency = client.receive()
-            if latency is not None:
-                latencies.append(latency)
-                client.send()
-    print(json.dumps(summary(latencies, now - started)))
+        for client, latency in answers(ready, clients):
+            latencies.append(latency)
+            client.send()
+    print(json.dumps(summary(latencies, now - started)), flush=True)
+
+
+def answers(ready: select.epoll, clients: dict[int, Client]) -> Iterator[tuple[Client, float]]:
+    """Who has had its whole answer by now, and how long that took."""
+    for fd, _ in ready.poll(1.0):
+        client = clients[fd]
+        latency = client.receive()
+        if latency is not None:
+            yield client, latency
 
 
 def summary(latencies: list[float], seconds: float) -> dict[str, float]:
