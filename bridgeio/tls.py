@@ -18,7 +18,7 @@ import errno
 import ssl
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -47,13 +47,12 @@ class TlsLayer:
     """One TLS connection. To a reader it is a source, to a writer it is what seals its bytes.
 
     :ivar recv: as a non-blocking socket's, in plaintext.
-    :ivar exhaust: a short ``recv`` means that nothing is left here.
+    :ivar readable: as a source's; what comes below meanwhile is found by `wait_readable`.
+    :ivar exhaust: whether the last ``recv`` has left something here or below.
     :ivar emit: sends what the protocol itself has to say; the writer sets it, and takes it back at the end.
     :ivar can_end_write: not in TLS 1.2, whose peers answer ``close_notify`` by their own (RFC 5246, 7.2.1).
     :ivar strict: whether an end of the stream without ``close_notify`` is an error.
     """
-
-    exhaust = False
 
     recv: Receive
 
@@ -62,13 +61,15 @@ class TlsLayer:
         "_chunk",
         "_decrypted",
         "_incoming",
-        "_more",
+        "_inside",
         "_object",
         "_outgoing",
         "below",
         "can_end_write",
         "emit",
+        "exhaust",
         "peer",
+        "readable",
         "recv",
         "strict",
     )
@@ -79,13 +80,15 @@ class TlsLayer:
         self.peer = source.peer
         self.strict = strict
         self.can_end_write = False
+        self.readable = True  # the peer's last message of the handshake and its first data may come in one piece
+        self.exhaust = False
         self.emit: Callable[[bytes], None] | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object: ssl.SSLObject
         self._decrypted: deque[bytes] = deque()
         self._chunk = CHUNK_MIN
-        self._more = False
+        self._inside = False  # whether OpenSSL may have a part of a record, encrypted or not
 
     def wrap(
         self, context: ssl.SSLContext, server_side: bool, server_hostname: str | None, session: ssl.SSLSession | None
@@ -109,7 +112,6 @@ class TlsLayer:
             try:
                 await self._shake_hands(current_task())
                 self.can_end_write = self._object.version() == "TLSv1.3"
-                self._more = True  # the peer's last message and its first data may have come in one piece
             except OSError as error:
                 raise describe(error, "TLS handshake with", self.peer) from error
             return
@@ -137,35 +139,40 @@ class TlsLayer:
 
     # As a source
 
-    @property
-    def readable(self) -> bool:
-        return self._more or self._below.readable
-
-    @readable.setter
-    def readable(self, may_be: bool) -> None:
-        """A reader got less than it asked for: what was decrypted is used up."""
-        self._more = may_be or self._incoming.pending > 0 or bool(self._decrypted)
-
     def nothing_now(self) -> None:
-        self._more = False
+        self.readable = False
 
     def wait_readable(self, task: Task) -> Awaitable[Any]:
-        return self._below.wait_readable(task)
+        self.readable = True  # who waits again looks again
+        below = self._below
+        return _AT_ONCE if below.readable else below.wait_readable(task)
 
     def _receive(self, most: int) -> bytes:
         if self._decrypted:
             return self._take_decrypted(most)
-        self._more = True
+        incoming = self._incoming
+        below = self._below
         while True:
-            # Of a record that was read in part the rest is in OpenSSL: it comes before what is below, be that an error.
-            if not self._incoming.pending and self._below.readable and not self._object.pending() and not self._pull():
+            # The rest of a record comes before what is below, be that an error.
+            if (
+                not incoming.pending
+                and below.readable
+                and not (self._inside and self._object.pending())
+                and not self._pull()
+            ):
                 raise BlockingIOError
+            waiting = incoming.pending
+            # A small buffer costs less, and decrypted it cannot be more than what is here.
+            size = waiting if waiting < most and waiting and not self._inside else most
             try:
-                data = self._object.read(most)
+                data = self._object.read(size)
             except ssl.SSLError as error:
+                self._inside = True
                 if self._is_over(error):
                     return b""
             else:
+                self._inside = len(data) == size
+                self.exhaust = incoming.pending > 0 or below.readable
                 if self._outgoing.pending:
                     self._speak()
                 return data
@@ -217,7 +224,7 @@ class TlsLayer:
         first = self._decrypted.popleft()
         if len(first) > most:
             self._decrypted.appendleft(first[most:])
-        self._more = True
+        self.exhaust = bool(self._decrypted) or self._incoming.pending > 0 or self._below.readable
         return first[:most]
 
     # For a writer
@@ -228,10 +235,12 @@ class TlsLayer:
             self._object.write(data)
         except ssl.SSLWantReadError:  # TLS 1.2 only, and OpenSSL 3 does not by itself
             raise ssl.SSLError(errno.EPROTO, "the peer renegotiates, which is not supported") from None
-        return self._sealed_below(self._outgoing.read())
+        sealed = self._outgoing.read()
+        return sealed if self.below is None else self.below.seal(sealed)
 
     def say_goodbye(self) -> None:
         """Sends ``close_notify``, unless it was sent before."""
+        self._inside = True
         try:
             self._decrypt_all()
             self._object.unwrap()
@@ -251,7 +260,7 @@ class TlsLayer:
         below = self._below
         self.emit = None
         self.recv = partial(_receive_from, below)  # its own recv is replaced when it is closed
-        self._more = False
+        self.readable = True
 
     def end_all(self) -> None:
         """Takes what has come by now, too: session tickets that nobody has read would make the system reset
@@ -276,16 +285,24 @@ class TlsLayer:
                 if not data:
                     return
                 self._decrypted.append(data)
-                self._more = True
+                self.readable = True
 
     def _speak(self) -> None:
         """Alerts, answers to key updates and the handshake itself: nobody has written these."""
         if self._outgoing.pending and self.emit is not None:
+            said = self._outgoing.read()
             with suppress(OSError):  # nobody is there to hear it, as the next read or write will find
-                self.emit(self._sealed_below(self._outgoing.read()))
+                self.emit(said if self.below is None else self.below.seal(said))
 
-    def _sealed_below(self, data: bytes) -> bytes:
-        return data if self.below is None or not data else self.below.seal(data)
+
+class _AtOnce:
+    """Awaited where nothing has to be waited for."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+_AT_ONCE = _AtOnce()
 
 
 def _receive_from(below: ByteSource, most: int) -> bytes:
