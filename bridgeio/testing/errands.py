@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-__all__ = ["OddError", "compute_for_ever", "fork_and_crash", "raise_chained", "raise_odd"]
+__all__ = ["OddError", "compute_for_ever", "fork", "fork_and_crash", "raise_chained", "raise_odd", "reap"]
 
 
 class OddError(Exception):
@@ -31,6 +31,16 @@ def fork_and_crash(path: str) -> None:
         signal.pause()
     Path(path).write_text(str(child))
     os._exit(3)
+
+
+def fork() -> int:
+    """The system's own, which in a process that gevent has patched `os.fork` is not; nor is it when it is sent."""
+    return os.fork()
+
+
+def reap(child: int) -> tuple[int, int]:
+    """As `fork`, of `os.waitpid`."""
+    return os.waitpid(child, 0)
 
 
 def raise_odd() -> None:

@@ -21,7 +21,7 @@ import bridgeio
 from bridgeio import to_process
 from bridgeio.process_pool import Pool, pool_of
 from bridgeio.registry import current_host
-from bridgeio.testing.errands import fork_and_crash, raise_chained, raise_odd
+from bridgeio.testing.errands import fork, fork_and_crash, raise_chained, raise_odd, reap
 from bridgeio.testing.programs import Program, program
 from bridgeio.testing.resources import unchanged, until
 from bridgeio.unpatched import original
@@ -200,10 +200,10 @@ async def test_a_worker_that_crashes(crash: Callable[[], None], status: int, wor
 async def test_a_function_that_forks() -> None:
     """The child answers for nobody and ends with the call; the worker's answer is the only one, and it goes on."""
     worker = await to_process.run_sync(os.getpid)
-    child = await to_process.run_sync(os.fork)
+    child = await to_process.run_sync(fork)
     assert child > 0
     assert [await to_process.run_sync(abs, -number) for number in range(3)] == [0, 1, 2]
-    assert await to_process.run_sync(os.waitpid, child, 0) == (child, 0)
+    assert await to_process.run_sync(reap, child) == (child, 0)
     assert await to_process.run_sync(os.getpid) == worker
 
 
