@@ -30,7 +30,7 @@ from bridgeio.limits import LIMIT
 from bridgeio.offloading import Call
 from bridgeio.process_worker import CALL, HEADER, PROGRAM, RESULT, Program, framed, length_of
 from bridgeio.registry import current_task
-from bridgeio.runvars import RunVar
+from bridgeio.runvars import RunVar, kept_by
 from bridgeio.sockets import SocketSource, new_socket
 from bridgeio.streams import stream_over
 from bridgeio.threadcache import Tell, cache
@@ -296,10 +296,7 @@ def _nothing() -> None:
 
 def pool_of(host: Host) -> Pool:
     """The host's workers, from the first time that somebody asks."""
-    pool: Pool | None = host.variables.get(_POOL)
-    if pool is None:
-        pool = host.variables[_POOL] = Pool(host)
-    return pool
+    return kept_by(host, _POOL, partial(Pool, host))
 
 
-_POOL: RunVar[Any] = RunVar("bridgeio.to_process.pool")
+_POOL: RunVar[Pool] = RunVar("bridgeio.to_process.pool")

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Handle, Host, Task
 from bridgeio.errors import BusyError, ClosedResourceError
-from bridgeio.runvars import RunVar
+from bridgeio.registry import running_host
+from bridgeio.runvars import RunVar, kept_by
 from bridgeio.unpatched import original
 
 __all__ = ["HasFileno", "notify_closing", "wait_readable", "wait_writable"]
@@ -64,7 +65,7 @@ def notify_closing(obj: HasFileno | int, /) -> None:
     :raises NoBackendError: outside any framework.
     """
     fd = _number(obj)
-    waits = _WAITS.get({})
+    waits = kept_by(running_host(), _WAITS, dict)
     for direction in (_READ, _WRITE):
         if (fd, direction) in waits:
             waits[fd, direction].close()
@@ -73,7 +74,7 @@ def notify_closing(obj: HasFileno | int, /) -> None:
 async def _wait(obj: HasFileno | int, direction: int) -> None:
     task = await begin()
     fd = _number(obj)
-    waits = _waits()
+    waits = kept_by(task.host, _WAITS, dict)
     if (fd, direction) in waits:
         raise BusyError(f"another task is already waiting until {_words(fd, direction)}")
     if _is_ready(fd, direction):
@@ -135,15 +136,6 @@ class _Wait:
 
 
 _WAITS: RunVar[dict[tuple[int, int], _Wait]] = RunVar("descriptors that tasks wait for")
-
-
-def _waits() -> dict[tuple[int, int], _Wait]:
-    try:
-        return _WAITS.get()
-    except LookupError:
-        waits: dict[tuple[int, int], _Wait] = {}
-        _WAITS.set(waits)
-        return waits
 
 
 def _number(obj: HasFileno | int) -> int:

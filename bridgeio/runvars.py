@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Generic, TypeVar, final, overload
 
 from bridgeio.contract import Host
 from bridgeio.registry import running_host
 
-__all__ = ["EventLoopToken", "RunVar", "RunvarToken", "current_token"]
+__all__ = ["EventLoopToken", "RunVar", "RunvarToken", "current_token", "kept_by"]
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -140,3 +141,11 @@ class RunVar(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<RunVar name={self._name!r}>"
+
+
+def kept_by(host: Host, variable: RunVar[T], make: Callable[[], T]) -> T:
+    """A run's value of a variable; the first who asks has it made."""
+    found: T | _NoValue = host.variables.get(variable, _NOTHING)
+    if found is _NOTHING:
+        found = host.variables[variable] = make()
+    return found

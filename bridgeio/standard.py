@@ -31,7 +31,7 @@ from bridgeio.guarded import GuardedWriter
 from bridgeio.limits import LIMIT, LINGER, WRITE_LIMIT, check_size
 from bridgeio.pipes import PipeSource
 from bridgeio.reader import Reader
-from bridgeio.runvars import RunVar
+from bridgeio.runvars import RunVar, kept_by
 from bridgeio.scopes import move_on_after
 from bridgeio.threadcache import Tell, cache
 from bridgeio.unpatched import original
@@ -58,11 +58,12 @@ async def open_stdin(*, limit: int = LIMIT) -> Reader:
     """
     check_size("limit", limit)
     task = await begin()
-    reader: Reader | None = _streams_of_run().get(0)
+    streams = kept_by(task.host, _streams, dict)
+    reader: Reader | None = streams.get(0)
     if reader is None:
         own = _opened_anew(0, os.O_RDONLY)
         source: Any = FileSource(task.host, 0, NAMES[0]) if own is None else PipeSource(task.host, own, NAMES[0])
-        reader = _streams_of_run()[0] = Reader(source)
+        reader = streams[0] = Reader(source)
     reader.limit = limit
     await spend(task)
     return reader
@@ -90,25 +91,18 @@ async def open_stderr(*, write_limit: int = WRITE_LIMIT) -> Writer:
 async def _open_output(fd: int, pythons: Any, write_limit: int) -> Writer:
     check_size("write_limit", write_limit)
     task = await begin()
-    writer: Writer | None = _streams_of_run().get(fd)
+    host = task.host
+    streams = kept_by(host, _streams, dict)
+    writer: Writer | None = streams.get(fd)
     if writer is None or writer.is_closing():
         with contextlib.suppress(AttributeError, OSError, ValueError):  # there is none, or it is closed
             pythons.flush()
-        host = task.host
         own = _opened_anew(fd, os.O_WRONLY)
         sink: Any = FileSink(host, fd, NAMES[fd]) if own is None else _PipeSink(host, own, NAMES[fd])
-        writer = _streams_of_run()[fd] = (GuardedWriter if host.guarded else Writer)(sink)
+        writer = streams[fd] = (GuardedWriter if host.guarded else Writer)(sink)
     writer.write_limit = write_limit
     await spend(task)
     return writer
-
-
-def _streams_of_run() -> dict[int, Any]:
-    streams = _streams.get(None)
-    if streams is None:
-        streams = {}
-        _streams.set(streams)
-    return streams
 
 
 def _opened_anew(fd: int, flags: int) -> int | None:

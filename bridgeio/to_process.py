@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from bridgeio.checkpoints import begin
 from bridgeio.groups import name_of
-from bridgeio.runvars import RunVar
+from bridgeio.registry import running_host
+from bridgeio.runvars import RunVar, kept_by
 from bridgeio.scopes import CancelScope
 from bridgeio.semaphores import CapacityLimiter
 
@@ -78,11 +79,7 @@ def current_default_process_limiter() -> CapacityLimiter:
 
     :raises NoBackendError: outside any run.
     """
-    limiter = _limiter.get(None)
-    if limiter is None:
-        limiter = CapacityLimiter(os.cpu_count() or 2)
-        _limiter.set(limiter)
-    return limiter
+    return kept_by(running_host(), _limiter, lambda: CapacityLimiter(os.cpu_count() or 2))
 
 
 async def _call(host: Host, request: bytes) -> Reply:

@@ -13,7 +13,8 @@ from typing import Any, TypeVar, TypeVarTuple
 from bridgeio.checkpoints import begin
 from bridgeio.groups import name_of
 from bridgeio.offloading import Call
-from bridgeio.runvars import RunVar
+from bridgeio.registry import running_host
+from bridgeio.runvars import RunVar, kept_by
 from bridgeio.semaphores import CapacityLimiter
 
 __all__ = ["current_default_thread_limiter", "run_sync"]
@@ -70,11 +71,7 @@ def current_default_thread_limiter() -> CapacityLimiter:
 
     :raises NoBackendError: outside any run.
     """
-    limiter = _limiter.get(None)
-    if limiter is None:
-        limiter = CapacityLimiter(TOKENS)
-        _limiter.set(limiter)
-    return limiter
+    return kept_by(running_host(), _limiter, lambda: CapacityLimiter(TOKENS))
 
 
 class _Borrower:

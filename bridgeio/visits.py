@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from bridgeio.cancellation import Scope, cancel
 from bridgeio.contract import Host, Task, never
 from bridgeio.crossing import Answer
-from bridgeio.runvars import RunVar
+from bridgeio.runvars import RunVar, kept_by
 
 __all__ = ["Visit", "end_visits"]
 
@@ -102,10 +102,7 @@ async def end_visits(task: Task) -> None:
 
 
 def _visitors(host: Host) -> _Visitors:
-    found: _Visitors | None = host.variables.get(_VISITORS)
-    if found is None:
-        found = host.variables[_VISITORS] = _Visitors()
-    return found
+    return kept_by(host, _VISITORS, _Visitors)
 
 
-_VISITORS: RunVar[Any] = RunVar("bridgeio.visitors")
+_VISITORS: RunVar[_Visitors] = RunVar("bridgeio.visitors")
