@@ -55,13 +55,14 @@ def check_size(name: str, size: object) -> None:
         raise ValueError(f"{name} must be at least 1 byte, not {size}")
 
 
-def check_seconds(name: str, seconds: object) -> None:
+def check_seconds(name: str, seconds: object, *, positive: bool = False) -> None:
     """Of a parameter that bounds a time.
 
+    :param positive: refuses 0, too.
     :raises TypeError: for what is no number.
     :raises ValueError: for a negative one, and for nan.
     """
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
         raise TypeError(f"{name} is a number of seconds, not {seconds!r}")
-    if not seconds >= 0:
-        raise ValueError(f"{name} is a number of seconds from 0 on, not {seconds}")
+    if not (seconds > 0 if positive else seconds >= 0):
+        raise ValueError(f"{name} is a number of seconds {'above 0' if positive else 'from 0 on'}, not {seconds}")

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import inf
 from types import FrameType
+from typing import Any
 
 from bridgeio.contract import Host
 from bridgeio.dumps import dump_tasks
+from bridgeio.limits import check_seconds
 from bridgeio.watchdog import watched
 
 __all__ = ["ENVIRONMENT", "Oversight"]
@@ -51,13 +53,12 @@ class Oversight:
         return nullcontext()
 
 
-def _checked_limit(limit: object) -> float | None:
+def _checked_limit(limit: Any) -> float | None:
     if limit is None:
         return None
-    if isinstance(limit, bool) or not isinstance(limit, int | float):
-        raise TypeError(f"watchdog is a number of seconds, not {limit!r}")
-    if not 0 < limit < inf:
-        raise ValueError(f"watchdog is a positive number of seconds, not {limit!r}")
+    check_seconds("watchdog", limit, positive=True)
+    if limit == inf:
+        raise ValueError("watchdog is a number of seconds, and not infinite: leave it out for none")
     return float(limit)
 
 

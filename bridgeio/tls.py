@@ -28,7 +28,7 @@ from bridgeio.checkpoints import spend
 from bridgeio.contract import Task
 from bridgeio.ends import ByteSource
 from bridgeio.errors import TruncatedStreamError, describe, show_address
-from bridgeio.limits import CHUNK_MAX, CHUNK_MIN
+from bridgeio.limits import CHUNK_MAX, CHUNK_MIN, check_seconds
 from bridgeio.registry import current_task
 from bridgeio.scopes import move_on_after
 
@@ -328,17 +328,14 @@ def new_layer(
     return layer
 
 
-def check_arguments(context: Any, server_side: bool, server_hostname: str | None, handshake_timeout: Any) -> None:
+def check_arguments(context: Any, server_side: bool, server_hostname: str | None, handshake_timeout: object) -> None:
     """Before anything is connected, listened to or changed.
 
     :raises TypeError: for what is no context, or no number of seconds.
     :raises ValueError: for a context of the other side's, for one that checks host names and is given none, and for
         a time that is over already.
     """
-    if not isinstance(handshake_timeout, int | float):
-        raise TypeError(f"handshake_timeout is a number of seconds, not {handshake_timeout!r}")
-    if not handshake_timeout > 0:
-        raise ValueError(f"handshake_timeout is a number of seconds above 0, not {handshake_timeout}")
+    check_seconds("handshake_timeout", handshake_timeout, positive=True)
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(f"TLS takes an ssl.SSLContext, such as ssl.create_default_context() makes, not {context!r}")
     if context.protocol == (ssl.PROTOCOL_TLS_CLIENT if server_side else ssl.PROTOCOL_TLS_SERVER):
