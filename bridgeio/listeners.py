@@ -15,7 +15,7 @@ from bridgeio.contract import AddressInfo, Host, Task
 from bridgeio.errors import describe, show_address
 from bridgeio.poller import READ
 from bridgeio.socketfiles import SocketFile, remove_stale
-from bridgeio.sockets import new_socket
+from bridgeio.sockets import bound_socket, new_socket
 
 __all__ = ["BACKLOG", "QUEUED", "Listener", "bind_all", "bind_unix", "take_over"]
 
@@ -167,26 +167,11 @@ def _bind_next(info: AddressInfo, sockets: list[socket.socket], others: bool, re
         port = sockets[0].getsockname()[1]
     address = (address[0], port, *address[2:])
     try:
-        sockets.append(_bind(family, kind, proto, address, reuse_port))
+        sockets.append(bound_socket(family, kind, proto, address, reuse_port))
     except OSError as error:
         family_is_missing = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
         if not (family_is_missing and others):
             raise describe(error, "listen on", address) from error
-
-
-def _bind(family: int, kind: int, proto: int, address: Any, reuse_port: bool) -> socket.socket:
-    sock = new_socket(family, kind, proto)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def bind_unix(path: str | bytes, mode: int | None, backlog: int) -> socket.socket:

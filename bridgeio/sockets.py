@@ -1,4 +1,4 @@
-"""Stream sockets of bridgeio's own."""
+"""Sockets of bridgeio's own, and streams over them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bridgeio.descriptors import DescriptorSource
 from bridgeio.errors import again
 from bridgeio.unpatched import original
 
-__all__ = ["SocketSource", "connect_error", "new_socket", "reset_on_close"]
+__all__ = ["SocketSource", "bound_socket", "connect_error", "new_socket", "reset_on_close"]
 
 
 class SocketSource(DescriptorSource):
@@ -69,6 +69,23 @@ def new_socket(family: int, kind: int = socket.SOCK_STREAM, proto: int = 0, file
     """A plain non-blocking socket, whatever has been patched."""
     sock: socket.socket = original("socket", "socket")(family, kind, proto, fileno)
     sock.setblocking(False)
+    return sock
+
+
+def bound_socket(family: int, kind: int, proto: int, address: Any, reuse_port: bool) -> socket.socket:
+    """A new one, at an address. IPv6 is for IPv6 alone, whatever the system's default."""
+    sock = new_socket(family, kind, proto)
+    try:
+        if kind == socket.SOCK_STREAM:  # between datagram sockets this would let others have the port, too
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
     return sock
 
 

@@ -15,7 +15,7 @@ from bridgeio.hostnames import HostName
 from bridgeio.multicast import Interface, join_or_leave, set_option
 from bridgeio.names import AddressPair, address_pair
 from bridgeio.resolver import resolve
-from bridgeio.sockets import new_socket
+from bridgeio.sockets import bound_socket, new_socket
 
 __all__ = ["ConnectedUDPSocket", "UDPSocket", "create_connected_udp_socket", "create_udp_socket"]
 
@@ -249,17 +249,7 @@ def _bound_to_first(addresses: list[AddressInfo], reuse_port: bool) -> socket.so
 
 def _bound(info: AddressInfo, reuse_port: bool) -> socket.socket:
     family, _, proto, _, address = info
-    sock = new_socket(family, socket.SOCK_DGRAM, proto)
-    try:
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+    return bound_socket(family, socket.SOCK_DGRAM, proto, address, reuse_port)
 
 
 def _connected_to_first(

@@ -255,7 +255,7 @@ async def test_a_shared_port() -> None:
 async def test_a_stranger_before_the_connect(monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes between the bind and the connect of a connected socket is not its peer's, and is left out."""
     with RawDatagrams() as peer, RawDatagrams() as stranger:
-        monkeypatch.setattr("bridgeio.udp.new_socket", _bound_late(stranger))
+        monkeypatch.setattr("bridgeio.sockets.new_socket", _bound_late(stranger))
         async with await bridgeio.create_connected_udp_socket("127.0.0.1", peer.port, local_host="127.0.0.1") as udp:
             peer.send(b"mine", _address(udp))
             assert await udp.receive() == b"mine"
