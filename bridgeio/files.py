@@ -20,12 +20,12 @@ from bridgeio.checkpoints import begin
 from bridgeio.locks import Lock
 from bridgeio.registry import current_host
 from bridgeio.scopes import CancelScope
-from bridgeio.semaphores import CapacityLimiter
+from bridgeio.semaphores import CapacityLimiter, check_limiter
 
 if TYPE_CHECKING:
     from _typeshed import OpenBinaryMode, OpenTextMode, ReadableBuffer, StrOrBytesPath, WriteableBuffer
 
-__all__ = ["AsyncFile", "check_limiter", "open_file", "to_the_end", "wrap_file"]
+__all__ = ["AsyncFile", "open_file", "to_the_end", "wrap_file"]
 
 T = TypeVar("T")
 
@@ -216,12 +216,6 @@ class AsyncFile(Generic[AnyStr]):
 
     async def _close(self, close: Callable[[], object]) -> None:
         await to_the_end(close, self._turn, self._limiter)
-
-
-def check_limiter(limiter: object) -> None:
-    """:raises TypeError: unless it is one, or ``None``."""
-    if limiter is not None and not isinstance(limiter, CapacityLimiter):
-        raise TypeError(f"limiter is a CapacityLimiter, not {limiter!r}")
 
 
 @overload

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overloa
 
 from bridgeio import to_thread
 from bridgeio.checkpoints import begin, spend
-from bridgeio.files import AsyncFile, check_limiter
+from bridgeio.files import AsyncFile
 from bridgeio.guards import ResourceGuard
-from bridgeio.semaphores import CapacityLimiter
+from bridgeio.semaphores import CapacityLimiter, check_limiter
 
 if TYPE_CHECKING:
     import pathlib  # slow to import, and most programs have no paths

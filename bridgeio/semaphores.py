@@ -19,7 +19,7 @@ from bridgeio.errors import SharedBetweenRunsError, WouldBlock
 from bridgeio.registry import current_task
 from bridgeio.waiters import Line, Waiter
 
-__all__ = ["CapacityLimiter", "CapacityLimiterStatistics", "Semaphore", "SemaphoreStatistics"]
+__all__ = ["CapacityLimiter", "CapacityLimiterStatistics", "Semaphore", "SemaphoreStatistics", "check_limiter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +281,12 @@ class CapacityLimiter:
                     "without giving it back"
                 )
             return
+
+
+def check_limiter(limiter: object) -> None:
+    """:raises TypeError: unless it is one, or ``None``."""
+    if limiter is not None and not isinstance(limiter, CapacityLimiter):
+        raise TypeError(f"limiter is a CapacityLimiter, not {limiter!r}")
 
 
 def _checked(total_tokens: float) -> float:

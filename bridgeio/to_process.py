@@ -15,7 +15,7 @@ from bridgeio.groups import name_of
 from bridgeio.registry import running_host
 from bridgeio.runvars import RunVar, kept_by
 from bridgeio.scopes import CancelScope
-from bridgeio.semaphores import CapacityLimiter
+from bridgeio.semaphores import CapacityLimiter, check_limiter
 
 if TYPE_CHECKING:
     from bridgeio.contract import Host
@@ -120,5 +120,4 @@ def _check(function: Any, limiter: Any) -> None:
         raise TypeError(f"to_process.run_sync() takes a function and its arguments after it, not {function!r}")
     if iscoroutinefunction(function):
         raise TypeError(f"{name_of(function)} is an async function: a worker process calls plain ones")
-    if limiter is not None and not isinstance(limiter, CapacityLimiter):
-        raise TypeError(f"limiter is a CapacityLimiter, not {limiter!r}")
+    check_limiter(limiter)

@@ -15,7 +15,7 @@ from bridgeio.groups import name_of
 from bridgeio.offloading import Call
 from bridgeio.registry import running_host
 from bridgeio.runvars import RunVar, kept_by
-from bridgeio.semaphores import CapacityLimiter
+from bridgeio.semaphores import CapacityLimiter, check_limiter
 
 __all__ = ["current_default_thread_limiter", "run_sync"]
 
@@ -94,5 +94,4 @@ def _check(function: Any, limiter: Any) -> None:
             f"{name_of(function)} is an async function: await it, or give run_sync() a plain one; in a thread an async "
             "one can be called by from_thread.run()"
         )
-    if limiter is not None and not isinstance(limiter, CapacityLimiter):
-        raise TypeError(f"limiter is a CapacityLimiter, not {limiter!r}")
+    check_limiter(limiter)
