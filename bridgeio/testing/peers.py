@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from itertools import count
@@ -25,6 +26,7 @@ __all__ = [
     "Flood",
     "Peer",
     "RawListener",
+    "ReceivingEnd",
     "family_of",
     "free_address",
     "has_ipv6",
@@ -76,7 +78,29 @@ def has_ipv6() -> bool:
     return True
 
 
-class Peer:
+class ReceivingEnd(ABC):
+    """An end of a connection, as far as it receives."""
+
+    async def receive(self, size: int) -> bytes:
+        """Exactly so many bytes, or fewer if the stream ends."""
+        received = bytearray()
+        while len(received) < size and (data := await self.receive_some(size - len(received))):
+            received += data
+        return bytes(received)
+
+    async def receive_all(self) -> bytes:
+        """Everything up to the end of the stream."""
+        received = bytearray()
+        while data := await self.receive_some(1 << 20):
+            received += data
+        return bytes(received)
+
+    @abstractmethod
+    async def receive_some(self, most: int) -> bytes:
+        """At least one byte, or ``b""`` at the end."""
+
+
+class Peer(ReceivingEnd):
     """One raw end of a connection.
 
     :ivar sock: non-blocking.
@@ -121,20 +145,6 @@ class Peer:
         while rest:
             rest = rest[self.send_some(rest) :]  # type: ignore[arg-type]
             await bridgeio.sleep(0)
-
-    async def receive(self, size: int) -> bytes:
-        """Exactly so many bytes, or fewer if the stream ends."""
-        received = bytearray()
-        while len(received) < size and (data := await self.receive_some(size - len(received))):
-            received += data
-        return bytes(received)
-
-    async def receive_all(self) -> bytes:
-        """Everything up to the end of the stream."""
-        received = bytearray()
-        while data := await self.receive_some(1 << 20):
-            received += data
-        return bytes(received)
 
     async def receive_some(self, most: int) -> bytes:
         """At least one byte, or ``b""`` at the end.

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pytest
 
 import bridgeio
-from bridgeio.testing.peers import Peer, peer_stream
+from bridgeio.testing.peers import Peer, ReceivingEnd, peer_stream
 
 __all__ = ["NAME", "VERSIONS", "TlsPeer", "authority", "client_context", "encrypted_stream", "only", "server_context"]
 
@@ -45,7 +45,7 @@ def client_context() -> ssl.SSLContext:
     return context
 
 
-class TlsPeer:
+class TlsPeer(ReceivingEnd):
     """One raw end of a TLS connection.
 
     :ivar peer: what is under it.
@@ -72,24 +72,11 @@ class TlsPeer:
         self.tls.write(data)
         await self.flush()
 
-    async def receive(self, size: int) -> bytes:
-        """Exactly so many bytes, or fewer if the stream ends.
-
-        :raises ssl.SSLEOFError: if it ends without a closing message.
-        """
-        received = bytearray()
-        while len(received) < size and (data := await self.receive_some(size - len(received))):
-            received += data
-        return bytes(received)
-
-    async def receive_all(self) -> bytes:
-        received = bytearray()
-        while data := await self.receive_some(1 << 16):
-            received += data
-        return bytes(received)
-
     async def receive_some(self, most: int) -> bytes:
-        """At least one byte, or ``b""`` after the closing message."""
+        """At least one byte, or ``b""`` after the closing message.
+
+        :raises ssl.SSLEOFError: at an end without one.
+        """
         try:
             return await self._until_done(lambda: self.tls.read(most))
         except ssl.SSLZeroReturnError:
