@@ -8,21 +8,12 @@ import pytest
 
 import bridgeio
 from bridgeio.from_thread import BlockingPortal, start_blocking_portal
+from bridgeio.testing.callees import add, fail
 from bridgeio.testing.foreign import Door
 from bridgeio.testing.meetings import when
 from bridgeio.testing.resources import until
 
 pytestmark = pytest.mark.bridgeio
-
-
-async def _add(one: int, two: int) -> int:
-    await bridgeio.sleep(0)
-    return one + two
-
-
-async def _fail(error: BaseException) -> None:
-    await bridgeio.sleep(0)
-    raise error
 
 
 async def test_a_task_of_another_run_calls_a_portal() -> None:
@@ -46,10 +37,10 @@ async def test_a_task_of_another_run_calls_a_portal() -> None:
             group.start_soon(go_on)
             assert await portal.call_async(hold) == "threads"
             assert turns == [0, 1, 2]
-        assert await portal.call_async(_add, 1, 2) == 3
+        assert await portal.call_async(add, 1, 2) == 3
         assert await portal.call_async(int, "4") == 4
         with pytest.raises(KeyError):
-            await portal.call_async(_fail, KeyError("there"))
+            await portal.call_async(fail, KeyError("there"))
 
 
 class _Stay:
@@ -131,7 +122,7 @@ async def test_a_task_of_a_portals_own_run_need_not_call_it() -> None:
     """It is refused: the task would wait for its own run."""
     async with BlockingPortal() as portal:
         with pytest.raises(RuntimeError, match="own thread"):
-            await portal.call_async(_add, 1, 2)
+            await portal.call_async(add, 1, 2)
 
 
 __all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]

@@ -9,25 +9,14 @@ import pytest
 
 import bridgeio
 from bridgeio import from_thread, lowlevel, to_thread
+from bridgeio.testing.callees import add, fail
 from bridgeio.testing.foreign import Door, ForeignThread
 from bridgeio.testing.resources import unchanged, until
-from bridgeio.unpatched import get_ident, original
+from bridgeio.unpatched import get_ident
 
 pytestmark = pytest.mark.bridgeio
 
 _word: ContextVar[str] = ContextVar("word", default="none")
-
-_thread_of_caller = original("_thread", "get_ident")
-
-
-async def _add(one: int, two: int) -> int:
-    await bridgeio.sleep(0)
-    return one + two
-
-
-async def _fail(error: BaseException) -> None:
-    await bridgeio.sleep(0)
-    raise error
 
 
 # From worker threads
@@ -37,9 +26,9 @@ async def test_a_worker_calls_in() -> None:
     """An async function runs in the run's own thread, a plain one too; results come back to the worker."""
 
     def work() -> tuple[int, str, bool]:
-        total = from_thread.run(_add, 1, 2)
+        total = from_thread.run(add, 1, 2)
         backend = from_thread.run_sync(bridgeio.current_backend)
-        return total, backend, from_thread.run_sync(_thread_of_caller) != get_ident()
+        return total, backend, from_thread.run_sync(get_ident) != get_ident()
 
     assert await to_thread.run_sync(work) == (3, bridgeio.current_backend(), True)
 
@@ -59,7 +48,7 @@ async def test_what_is_raised_where_a_worker_called(kind: type[BaseException]) -
         except BaseException as raised:
             seen.append(raised)
         try:
-            from_thread.run(_fail, error)
+            from_thread.run(fail, error)
         except BaseException as raised:
             seen.append(raised)
         raise seen[0]
@@ -230,7 +219,7 @@ async def test_a_shield_hides_a_cancel_from_the_worker() -> None:
 
     def work() -> int:
         from_thread.check_cancelled()
-        return from_thread.run(_add, 1, 2)
+        return from_thread.run(add, 1, 2)
 
     results: list[int] = []
     with bridgeio.CancelScope() as scope:
@@ -313,7 +302,7 @@ async def test_a_foreign_thread_calls_in() -> None:
         return (
             from_thread.run(look, token=token),
             from_thread.run_sync(bridgeio.current_backend, token=token),
-            from_thread.run_sync(_thread_of_caller, token=token) != get_ident(),
+            from_thread.run_sync(get_ident, token=token) != get_ident(),
         )
 
     backend = bridgeio.current_backend()
@@ -330,7 +319,7 @@ async def test_what_is_raised_where_a_foreign_thread_called() -> None:
         seen = []
         for kind in (error, SystemExit("in the run"), KeyboardInterrupt()):
             try:
-                from_thread.run(_fail, kind, token=token)
+                from_thread.run(fail, kind, token=token)
             except BaseException as raised:
                 seen.append(raised is kind)
         return seen
@@ -358,7 +347,7 @@ async def test_a_cancelled_task_does_not_disturb_visitors() -> None:
     token = lowlevel.current_token()
     with bridgeio.CancelScope() as scope:
         scope.cancel()
-        visitor = ForeignThread(lambda: from_thread.run(_add, 1, 2, token=token))
+        visitor = ForeignThread(lambda: from_thread.run(add, 1, 2, token=token))
         with bridgeio.CancelScope(shield=True):
             assert await visitor.joined() == 3
 
@@ -407,7 +396,7 @@ def test_a_run_that_has_ended_is_called(backend: str, backend_options: dict[str,
     token = bridgeio.run(main, backend=backend, backend_options=backend_options)
     if not token.host.is_over:
         pytest.skip("this loop outlives its runs: a hub of gevent's that was there before")
-    for call in (lambda: from_thread.run(_add, 1, 2, token=token), lambda: from_thread.run_sync(int, token=token)):
+    for call in (lambda: from_thread.run(add, 1, 2, token=token), lambda: from_thread.run_sync(int, token=token)):
         with pytest.raises(RuntimeError, match="has ended"):
             ForeignThread(call).join()
 
@@ -421,7 +410,7 @@ def test_no_thread_is_left_waiting_by_a_run_that_ends(backend: str, backend_opti
     def visit(token: lowlevel.EventLoopToken) -> None:
         while True:
             try:
-                assert from_thread.run(_add, 1, 2, token=token) == 3
+                assert from_thread.run(add, 1, 2, token=token) == 3
             except RuntimeError as error:
                 ends.append(str(error))
                 return
@@ -448,17 +437,17 @@ async def test_calling_in_from_the_runs_own_thread() -> None:
     """In the run's own thread a call would wait for itself: an error says what to do instead."""
     token = lowlevel.current_token()
     with pytest.raises(RuntimeError, match="own thread"):
-        from_thread.run(_add, 1, 2, token=token)
+        from_thread.run(add, 1, 2, token=token)
     with pytest.raises(RuntimeError, match="own thread"):
         from_thread.run_sync(int, token=token)
-    for call in (lambda: from_thread.run(_add, 1, 2), lambda: from_thread.run_sync(int), from_thread.check_cancelled):
+    for call in (lambda: from_thread.run(add, 1, 2), lambda: from_thread.run_sync(int), from_thread.check_cancelled):
         with pytest.raises(bridgeio.NoBackendError, match="thread of a run"):
             call()
 
 
 async def test_calling_in_without_a_token() -> None:
     """A foreign thread without a token is told what it lacks."""
-    for call in (lambda: from_thread.run(_add, 1, 2), lambda: from_thread.run_sync(int)):
+    for call in (lambda: from_thread.run(add, 1, 2), lambda: from_thread.run_sync(int)):
         with pytest.raises(bridgeio.NoBackendError, match="token"):
             await ForeignThread(call).joined()
     with pytest.raises(bridgeio.NoBackendError, match="did not start"):
@@ -473,13 +462,13 @@ async def test_calling_in_with_the_wrong_kind_of_function() -> None:
         with pytest.raises(TypeError, match="is no async function"):
             from_thread.run(abs, -1)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="leave out the"):
-            from_thread.run(_add(1, 2))  # type: ignore[arg-type]
+            from_thread.run(add(1, 2))  # type: ignore[arg-type]
         wrong: Any
-        for wrong in (_add, 3):
+        for wrong in (add, 3):
             with pytest.raises(TypeError, match="takes a plain function"):
                 from_thread.run_sync(wrong)
         with pytest.raises(TypeError, match="current_token"):
-            from_thread.run(_add, 1, 2, token="run")  # type: ignore[arg-type]
+            from_thread.run(add, 1, 2, token="run")  # type: ignore[arg-type]
 
     await to_thread.run_sync(work)
 

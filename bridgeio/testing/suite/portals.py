@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -13,26 +13,15 @@ import pytest
 
 import bridgeio
 from bridgeio.from_thread import BlockingPortal, BlockingPortalProvider, start_blocking_portal
+from bridgeio.testing.callees import add, fail
 from bridgeio.testing.foreign import ForeignThread, cancelled_error
 from bridgeio.testing.proof import witness_of
 from bridgeio.testing.resources import holdings, unchanged, until, wait_until_back
-from bridgeio.unpatched import get_ident, original
+from bridgeio.unpatched import get_ident
 
 pytestmark = pytest.mark.bridgeio
 
 _word: ContextVar[str] = ContextVar("word", default="none")
-
-_thread_of_caller: Callable[[], int] = original("_thread", "get_ident")
-
-
-async def _add(one: int, two: int) -> int:
-    await bridgeio.sleep(0)
-    return one + two
-
-
-async def _fail(error: BaseException) -> None:
-    await bridgeio.sleep(0)
-    raise error
 
 
 # A portal into a run
@@ -43,9 +32,9 @@ async def test_a_portal() -> None:
 
     def visit(portal: BlockingPortal) -> tuple[int, str, bool]:
         return (
-            portal.call(_add, 1, 2),
+            portal.call(add, 1, 2),
             portal.call(bridgeio.current_backend),
-            portal.call(_thread_of_caller) != get_ident(),
+            portal.call(get_ident) != get_ident(),
         )
 
     async with unchanged(), BlockingPortal() as portal:
@@ -61,12 +50,12 @@ async def test_what_is_raised_in_a_portal() -> None:
 
     def visit(portal: BlockingPortal) -> list[bool]:
         seen = []
-        for call in (partial(portal.call, refuse), partial(portal.call, _fail, error)):
+        for call in (partial(portal.call, refuse), partial(portal.call, fail, error)):
             try:
                 call()
             except KeyError as raised:
                 seen.append(raised is error)
-        assert portal.call(_add, 1, 2) == 3
+        assert portal.call(add, 1, 2) == 3
         return seen
 
     async with BlockingPortal() as portal:
@@ -89,7 +78,7 @@ async def test_many_threads_call_a_portal() -> None:
     """Threads that call at once get each its own results."""
 
     def visit(portal: BlockingPortal, number: int) -> bool:
-        return all(portal.call(_add, number, turn) == number + turn for turn in range(20))
+        return all(portal.call(add, number, turn) == number + turn for turn in range(20))
 
     async with BlockingPortal() as portal:
         visitors = [ForeignThread(visit, portal, number) for number in range(10)]
@@ -134,7 +123,7 @@ async def test_a_cancelled_future_cancels_its_task() -> None:
         await ForeignThread(future.cancel).joined()
         await until(lambda: len(log) == 2)
         assert future.cancelled()
-        assert await ForeignThread(portal.call, _add, 1, 2).joined() == 3
+        assert await ForeignThread(portal.call, add, 1, 2).joined() == 3
     assert log == ["waits", "cancelled"]
 
 
@@ -213,14 +202,14 @@ async def test_a_task_of_a_portal_that_never_starts() -> None:
     async def forget(*, task_status: bridgeio.TaskStatus[None]) -> None:
         await bridgeio.sleep(0)
 
-    async def fail(*, task_status: bridgeio.TaskStatus[None]) -> None:
+    async def fail_early(*, task_status: bridgeio.TaskStatus[None]) -> None:
         raise KeyError("before it has started")
 
     async with BlockingPortal() as portal:
         with pytest.raises(RuntimeError, match="without calling"):
             await ForeignThread(portal.start_task, forget).joined()
         with pytest.raises(KeyError):
-            await ForeignThread(portal.start_task, fail).joined()
+            await ForeignThread(portal.start_task, fail_early).joined()
 
 
 class RefusedError(Exception):
@@ -319,7 +308,7 @@ async def test_no_thread_is_left_waiting_by_a_portal_that_ends() -> None:
     def visit(portal: BlockingPortal) -> str:
         while True:
             try:
-                assert portal.call(_add, 1, 2) == 3
+                assert portal.call(add, 1, 2) == 3
             except RuntimeError as error:
                 return str(error)
 
@@ -354,8 +343,8 @@ def test_a_run_for_a_portal(backend: str, backend_options: dict[str, Any]) -> No
     before = holdings(witness, running=False)
     for _ in range(3):
         with _portal_of(backend, backend_options) as portal:
-            assert portal.call(_add, 1, 2) == 3
-            assert portal.call(_thread_of_caller) != get_ident()
+            assert portal.call(add, 1, 2) == 3
+            assert portal.call(get_ident) != get_ident()
     wait_until_back(witness, before)
 
 
@@ -396,7 +385,7 @@ def test_what_ends_programs_in_a_portal(
     with _portal_of(backend, backend_options) as portal:
         other = portal.start_task_soon(bridgeio.sleep_forever)
         with pytest.raises(kind):
-            portal.call(_fail, kind())
+            portal.call(fail, kind())
         with pytest.raises(cancelled_error()):
             other.result()
         with pytest.raises(RuntimeError, match="not open"):
@@ -423,12 +412,12 @@ def test_a_provider_of_portals(backend: str, backend_options: dict[str, Any]) ->
     with provider as first:
         with provider as second:
             assert second is first
-        assert first.call(_add, 1, 2) == 3
+        assert first.call(add, 1, 2) == 3
     with pytest.raises(RuntimeError, match="not open"):
         first.call(int)
     with provider as third:
         assert third is not first
-        assert third.call(_add, 1, 2) == 3
+        assert third.call(add, 1, 2) == 3
 
 
 __all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import bridgeio
+from bridgeio.testing.callees import fail_at_once
 from bridgeio.testing.resources import until
 
 pytestmark = pytest.mark.bridgeio
@@ -23,10 +24,6 @@ class OneError(Exception):
 
 class GraverError(BaseException):
     """One that is no `Exception`."""
-
-
-async def _fail(error: BaseException) -> None:
-    raise error
 
 
 # Promise 6: children never outlive their group
@@ -107,7 +104,7 @@ async def test_groups_keep_their_nesting() -> None:
             outer.start_soon(bridgeio.sleep_forever)
             async with bridgeio.create_task_group() as inner:
                 inner.start_soon(bridgeio.sleep_forever)
-                inner.start_soon(_fail, OneError("inner"))
+                inner.start_soon(fail_at_once, OneError("inner"))
                 await bridgeio.sleep_forever()
 
     with pytest.raises(ExceptionGroup) as caught:
@@ -146,7 +143,7 @@ async def test_graver_errors_come_out_in_a_group_of_their_kind() -> None:
 
     async def block() -> None:
         async with bridgeio.create_task_group() as group:
-            group.start_soon(_fail, GraverError())
+            group.start_soon(fail_at_once, GraverError())
             await bridgeio.sleep_forever()
 
     with pytest.raises(BaseExceptionGroup) as caught:

@@ -10,16 +10,13 @@ from typing import Any
 import pytest
 
 import bridgeio
+from bridgeio.testing.callees import fail_at_once
 from bridgeio.testing.resources import until
 from bridgeio.testing.virtual_time import run_in_virtual_time
 
 pytestmark = pytest.mark.bridgeio
 
 _NAME: ContextVar[str] = ContextVar("name", default="nobody")
-
-
-async def _fail(error: BaseException) -> None:
-    raise error
 
 
 async def _started(value: object, *, task_status: bridgeio.TaskStatus[Any]) -> None:
@@ -57,7 +54,7 @@ async def test_a_failure_cancels_the_rest() -> None:
     async def block() -> None:
         async with bridgeio.create_task_group() as group:
             group.start_soon(wait, "sibling")
-            group.start_soon(_fail, KeyError("mine"))
+            group.start_soon(fail_at_once, KeyError("mine"))
             await wait("block")
 
     with pytest.raises(ExceptionGroup) as caught:
@@ -348,7 +345,7 @@ async def test_a_scope_absorbs_only_its_own() -> None:
     scope = bridgeio.CancelScope()
     scope.cancel()
     with pytest.raises(KeyError), scope:
-        await _fail(KeyError("mine"))
+        await fail_at_once(KeyError("mine"))
     assert not scope.cancelled_caught
 
 
