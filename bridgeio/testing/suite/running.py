@@ -17,7 +17,7 @@ from bridgeio.registry import current_host
 from bridgeio.testing.peers import Peer, RawListener, peer_stream, raw_socket
 from bridgeio.testing.programs import program, run_program
 from bridgeio.testing.resources import until
-from bridgeio.unpatched import original
+from bridgeio.unpatched import get_ident, original
 
 pytestmark = pytest.mark.bridgeio
 
@@ -222,7 +222,7 @@ def test_a_signal_wakes_a_sleeping_run(backend: str, backend_options: dict[str, 
 
     def send() -> None:
         pause(0.05)  # so that the run has gone to sleep; a signal before that is no question
-        signal.pthread_kill(original("_thread", "get_ident")(), signal.SIGUSR2)
+        signal.pthread_kill(get_ident(), signal.SIGUSR2)
 
     async def main() -> None:
         handled, host = bridgeio.Event(), current_host()

@@ -20,7 +20,7 @@ from bridgeio import open_signal_receiver
 from bridgeio.testing.meetings import turns, when
 from bridgeio.testing.programs import run_program
 from bridgeio.testing.resources import until
-from bridgeio.unpatched import original
+from bridgeio.unpatched import get_ident, original
 
 pytestmark = pytest.mark.bridgeio
 
@@ -70,7 +70,7 @@ async def test_a_wait_is_ended_by_a_signal() -> None:
 
     def send() -> None:
         original("time", "sleep")(0.001)  # by then the loop sleeps, at most times
-        signal.pthread_kill(original("_thread", "get_ident")(), SIGURG)
+        signal.pthread_kill(get_ident(), SIGURG)
 
     with open_signal_receiver(SIGURG) as signals:
         for _ in range(100):
