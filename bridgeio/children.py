@@ -22,7 +22,7 @@ from bridgeio.unpatched import original
 if TYPE_CHECKING:
     from subprocess import Popen
 
-__all__ = ["OnExit", "is_child", "start_child"]
+__all__ = ["OnExit", "is_child", "reap", "start_child"]
 
 OnExit = Callable[[int | None], object]
 """Called in the host's thread with the exit code, negative for a signal, or ``None`` if it is lost."""
@@ -81,6 +81,18 @@ def is_child(pid: int) -> bool:
     return True
 
 
+def reap(pid: int, options: int) -> tuple[bool, int | None]:
+    """Whether a child of ours has ended, and its exit code: ``None`` if somebody else has taken it.
+
+    :param options: of ``waitpid``: `os.WNOHANG`, or 0 to wait.
+    """
+    try:
+        ended, status = original("os", "waitpid")(pid, options)
+    except ChildProcessError:
+        return True, None
+    return ended != 0, os.waitstatus_to_exitcode(status) if ended else None
+
+
 class _Child:
     """One that was started, until its status is known."""
 
@@ -94,14 +106,10 @@ class _Child:
     def collect(self, options: int) -> bool:
         """Takes the status, if it has ended; whether it is known or lost now."""
         if self._popen.returncode is None:
-            try:
-                pid, status = original("os", "waitpid")(self.pid, options)
-            except ChildProcessError:
-                self._lost = True
-                self._popen.returncode = 0  # nobody sees that, and the standard library will not look for it
-            else:
-                if pid:
-                    self._popen.returncode = os.waitstatus_to_exitcode(status)
+            ended, code = reap(self.pid, options)
+            if ended:
+                self._lost = code is None
+                self._popen.returncode = code or 0  # of a lost one, too: nobody is to look for it again
         return self._popen.returncode is not None
 
     def tell(self) -> None:

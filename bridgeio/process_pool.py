@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bridgeio.children import reap
 from bridgeio.contract import Host
 from bridgeio.errors import BrokenWorkerProcess, IncompleteReadError
 from bridgeio.interpreter import an_interpreter, its_options
@@ -244,18 +245,11 @@ class Worker:
     def _wait(self, how: int) -> bool:
         if self._is_reaped:
             return True
-        try:
-            pid, status = original("os", "waitpid")(self.pid, how)
-        except ChildProcessError:  # somebody else was faster, and has the status
-            pid, status = self.pid, None
-        if not pid:
-            return False
-        self._is_reaped = True
-        self._status = None if status is None else os.waitstatus_to_exitcode(status)
-        pidfd, self._pidfd = self._pidfd, -1
-        if pidfd >= 0:
+        self._is_reaped, self._status = reap(self.pid, how)
+        if self._is_reaped and self._pidfd >= 0:
+            pidfd, self._pidfd = self._pidfd, -1
             original("os", "close")(pidfd)  # the patched one does it later
-        return True
+        return self._is_reaped
 
 
 def _program() -> Program:

@@ -225,7 +225,7 @@ async def test_a_worker_that_somebody_else_has_reaped(monkeypatch: pytest.Monkey
     def others_were_faster(module: str, name: str) -> Any:
         return _no_child if name == "waitpid" else original(module, name)
 
-    monkeypatch.setattr("bridgeio.process_pool.original", others_were_faster)
+    monkeypatch.setattr("bridgeio.children.original", others_were_faster)
     with pytest.raises(bridgeio.BrokenWorkerProcess, match="not known") as caught:
         await to_process.run_sync(os._exit, 3)
     monkeypatch.undo()
