@@ -44,11 +44,10 @@ def backends(session: nox.Session) -> None:
     """All backends once more on the oldest and the newest Python, two that Python itself brings on what is between;
     without the sweeps, which take long."""
     install(session, "test")
-    if session.python in (PYTHONS[0], PYTHONS[-1]):
-        run_pytest(session, "tests/conformance", "tests/adapters", "tests/model", options=["-k", "not swept"])
-    else:
-        chosen = ["--backend", "asyncio", "--backend", "threads"]
-        run_pytest(session, "tests/conformance", options=[*chosen, "-k", "not swept"])
+    between = session.python not in (PYTHONS[0], PYTHONS[-1])
+    more = [] if between else ["tests/adapters", "tests/model"]
+    chosen = ["--backend", "asyncio", "--backend", "threads"] if between else []
+    run_pytest(session, "tests/conformance", *more, options=[*chosen, "-k", "not swept"])
 
 
 @nox.session(python=FIRST_PYTHON)
