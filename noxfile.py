@@ -91,10 +91,19 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=FIRST_PYTHON)
 def bench(session: nox.Session) -> None:
-    """Server CPU for a 64-byte message, every backend beside its framework's own way; some six minutes."""
-    install(session, "all")
-    session.install("anyio")
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    """Every backend beside its framework's own way: small and large messages, TLS, connects; some ten minutes."""
+    benchmarks(session, session.posargs)
+
+
+@nox.session(name="bench-full", python=FIRST_PYTHON)
+def bench_full(session: nox.Session) -> None:
+    """All that can be measured, with more rounds; two hours."""
+    benchmarks(session, ["all", "--rounds", "5", *session.posargs])
+
+
+def benchmarks(session: nox.Session, arguments: Sequence[str]) -> None:
+    install(session, "bench")
+    session.run("python", "-m", "benchmarks", *arguments)
 
 
 @nox.session(python=PYTHONS)

@@ -1,41 +1,35 @@
-"""``python -m benchmarks.server NAME [CERTIFICATE]``: one echo server; its port is the first line it prints."""
+"""``python -m benchmarks.server NAME JOB [CERTIFICATE]``: one server; its port is the first line it prints."""
 
 from __future__ import annotations
 
+import resource
 import sys
 
-import bridgeio
-from benchmarks.encrypted import ENCRYPTED, server_context
-from benchmarks.natives import CHUNK, NATIVES
+from benchmarks.limits import LIMITS
+from benchmarks.natives import NATIVES
+from benchmarks.ours import serve
+
+__all__ = ["OURS", "allow_many_connections"]
+
+OURS = "bridgeio on "
 
 
 def announce(port: int) -> None:
     print(port, flush=True)
 
 
-async def echo(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
-    while data := await reader.read(CHUNK):
-        writer.write(data)
-        await writer.drain()
+def allow_many_connections() -> None:
+    """Ten thousand need as many descriptors; what the system allows at most is taken."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def main(name: str, certificate: str | None = None) -> None:
-    context = None if certificate is None else server_context(certificate)
-    if name in ENCRYPTED and context is not None:
-        ENCRYPTED[name](announce, context)
-    elif name in NATIVES:
-        NATIVES[name](announce)
+def main(name: str, job: str, certificate: str | None = None) -> None:
+    allow_many_connections()
+    if name.startswith(OURS):
+        serve(name.removeprefix(OURS), job, announce, certificate)
     else:
-        backend = name.removeprefix("bridgeio on ")
-        bridgeio.run_server(
-            echo,
-            "127.0.0.1",
-            0,
-            backend=backend,
-            ssl=context,
-            on_started=lambda server: announce(server.port),
-            grace=0,
-        )
+        (NATIVES | LIMITS)[name](job, announce, certificate)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from fresh import Distributions, Environment
 pytestmark = pytest.mark.timeout(140)  # a build makes environments of its own and fetches setuptools
 
 FOR_DISTRIBUTORS = {"LICENSE", "README.md", "CHANGELOG.md", "MANIFEST.in", "noxfile.py", "pyproject.toml", "setup.cfg"}
-EXTRAS = {"trio", "tornado", "twisted", "gevent", "uvloop", "all", "test", "docs"}
+EXTRAS = {"trio", "tornado", "twisted", "gevent", "uvloop", "all", "test", "bench", "docs"}
 
 # The conformance kit is for those who have pytest; nothing else of ours needs anything.
 SELF_SUFFICIENT = [name for name in written_packages() if not name.startswith("bridgeio.testing")]
