@@ -16,13 +16,12 @@ async def _echo(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
 
 
 async def _echo_in_time(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:
-    while True:
-        with bridgeio.fail_after(60):
-            data = await reader.read(CHUNK)
-        if not data:
-            return
-        writer.write(data)
-        await writer.drain()
+    """Under one timeout for the connection, that each message sets anew."""
+    with bridgeio.fail_after(60) as scope:
+        while data := await reader.read(CHUNK):
+            scope.deadline = bridgeio.current_time() + 60
+            writer.write(data)
+            await writer.drain()
 
 
 async def _lines(reader: bridgeio.Reader, writer: bridgeio.Writer) -> None:

@@ -290,7 +290,7 @@ WORKS: dict[str, Work] = {
     "rise": Rising("from 100 connections to 10,000", 100, 10_000, twins=LOOPS, goals=RISES),
     **{f"at-{count}": Loaded(f"64-byte echo, {count:,} connections", connections=count) for count in COUNTS},
     "timed-reads": Loaded(
-        "64-byte echo, each read under a timeout",
+        "64-byte echo under a timeout that each message sets anew",
         "echo in time",
         twins=TIMED,
         goals={(ours, twins[0]): 1.1 for ours, twins in TIMED.items()},

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from bridgeio.cancellation import Scope, redeliver, refresh
 from bridgeio.checkpoints import begin
+from bridgeio.contract import get_current
 from bridgeio.registry import check_thread, current_host, current_task, is_in_thread_of
+from bridgeio.unpatched import get_ident
 
 if TYPE_CHECKING:
     from bridgeio.contract import Host, NativeScope, Task
@@ -107,6 +109,14 @@ class CancelScope(Scope):
 
     @deadline.setter
     def deadline(self, when: float) -> None:
+        task, timer = get_current(), self._timer
+        own = task is not None and task is self.task and task.thread == get_ident()
+        if own and timer is not None and timer.put_off(when):
+            self._deadline = when  # the usual case: a task's own, for each message
+        else:
+            self._move_deadline(when)
+
+    def _move_deadline(self, when: float) -> None:
         _check_number(when)
         self._check_thread()
         self._deadline = when
@@ -266,13 +276,15 @@ class CancelScope(Scope):
             self.settle()
 
     def _set_timer(self, host: Host) -> None:
-        self._stop_timer()
-        if self.called or self._deadline == inf:
+        deadline, timer = self._deadline, self._timer
+        if self.called:
             return
-        if self._deadline <= host.now():
+        if deadline <= host.now():
             self._expire()
-        else:
-            self._timer = host.timers.add(self._deadline, self._expire)
+        elif timer is None or not timer.put_off(deadline):
+            self._stop_timer()
+            if deadline != inf:
+                self._timer = host.timers.add(deadline, self._expire)
 
     def _is_overdue(self) -> bool:
         """Whether the deadline has passed, and the host has had no time yet to say so."""
@@ -353,6 +365,10 @@ def current_time() -> float:
 
     :raises NoBackendError: outside any framework, as all functions here.
     """
+    task = get_current()
+    if task is not None and task.thread == get_ident():
+        now: float = task.host.now()
+        return now
     return current_host().now()
 
 

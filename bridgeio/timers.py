@@ -1,8 +1,9 @@
 """All deadlines of a run, behind one timer of the host.
 
-A deadline that is moved or taken back leaves its entry in the heap until the entry comes to the top
-or until such leftovers are half of the heap: a timeout that is set for each message and never fires
-costs one push, and no call into the host.
+A deadline that is taken back leaves its entry in the heap until the entry comes to the top or until
+such leftovers are half of the heap: a timeout that is set for each message and never fires costs one
+push, and no call into the host. One that is put off keeps its entry, which goes to its new place when
+it comes to the top: a timeout that each message sets anew costs two comparisons.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from itertools import count
+from math import inf
 from typing import Protocol
 
 __all__ = ["CallAt", "Handle", "Timer", "Timers"]
@@ -29,17 +31,25 @@ CallAt = Callable[[float, Callable[[], None]], Handle]
 class Timer:
     """A callback that is due at a time; ``cancel()`` takes it back, at any time, any number of times."""
 
-    __slots__ = ("_timers", "callback", "when")
+    __slots__ = ("_timers", "callback", "queued_for", "when")
 
     def __init__(self, timers: Timers, when: float, callback: Callable[[], object]) -> None:
         self._timers = timers
         self.when = when
+        self.queued_for = when
         self.callback: Callable[[], object] | None = callback
 
     def cancel(self) -> None:
         if self.callback is not None:
             self.callback = None
             self._timers.leftover()
+
+    def put_off(self, when: float) -> bool:
+        """Moves it to another time, if it has not fired and that is no earlier than its place in the heap."""
+        if self.callback is None or not self.queued_for <= when < inf:
+            return False
+        self.when = when
+        return True
 
 
 class Timers:
@@ -52,7 +62,7 @@ class Timers:
         self._order = count()
         self._leftovers = 0
         self._armed: Handle | None = None
-        self._armed_for = float("inf")
+        self._armed_for = inf
 
     def __len__(self) -> int:
         return len(self._heap) - self._leftovers
@@ -62,7 +72,7 @@ class Timers:
         if when != when:  # only NaN is not itself
             raise ValueError("a time must be a number, not NaN")
         timer = Timer(self, when, callback)
-        heapq.heappush(self._heap, (when, next(self._order), timer))
+        self._push(timer)
         if when < self._armed_for:
             self._arm(when)
         return timer
@@ -86,15 +96,21 @@ class Timers:
         try:
             while self._heap and self._heap[0][0] <= now:
                 timer = heapq.heappop(self._heap)[2]
-                callback, timer.callback = timer.callback, None
-                if callback is None:
+                if timer.callback is None:
                     self._leftovers -= 1
+                elif timer.when > now:
+                    self._push(timer)
                 else:
+                    callback, timer.callback = timer.callback, None
                     callback()
         finally:
             self._drop_leftovers_on_top()
             if self._heap:
                 self._arm(self._heap[0][0])
+
+    def _push(self, timer: Timer) -> None:
+        timer.queued_for = timer.when
+        heapq.heappush(self._heap, (timer.when, next(self._order), timer))
 
     def _drop_leftovers_on_top(self) -> None:
         while self._heap and self._heap[0][2].callback is None:
@@ -110,4 +126,4 @@ class Timers:
         if self._armed is not None:
             self._armed.cancel()
             self._armed = None
-        self._armed_for = float("inf")
+        self._armed_for = inf

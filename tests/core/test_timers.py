@@ -75,6 +75,56 @@ def test_leftovers_are_cleaned_up() -> None:
     assert len(host.timers._heap) < 1000
 
 
+def test_a_timer_that_is_put_off() -> None:
+    """It fires at its new time and not before, also when that is moved again; the host is asked once for each time
+    at which it would have been due, and not for each move."""
+    host, fired = FakeHost(), []
+    timer = host.timers.add(1, lambda: fired.append("put off"))
+    host.timers.add(6, lambda: fired.append("next"))
+    for when in range(201, 1000):
+        assert timer.put_off(when / 200)
+    assert live(host) == [1]
+    host.pass_time(1)
+    assert fired == []
+    assert live(host) == [4.995]
+    assert timer.put_off(5)
+    host.pass_time(4.999)
+    assert fired == []
+    host.pass_time(5)
+    assert fired == ["put off"]
+    host.pass_time(6)
+    assert fired == ["put off", "next"]
+    assert len(host.timers) == 0
+
+
+def test_a_timer_that_cannot_be_put_off() -> None:
+    """One that would have to fire earlier, or never, or that has fired or was taken back, says so and is unchanged."""
+    host, fired = FakeHost(), []
+    timer = host.timers.add(2, lambda: fired.append("due"))
+    assert [timer.put_off(when) for when in (1, 1.999, float("inf"), float("nan"))] == [False] * 4
+    host.pass_time(2)
+    assert fired == ["due"]
+    assert not timer.put_off(3)
+    taken_back = host.timers.add(3, lambda: fired.append("taken back"))
+    taken_back.cancel()
+    assert not taken_back.put_off(4)
+    host.pass_time(5)
+    assert fired == ["due"]
+
+
+def test_a_timer_that_is_put_off_and_taken_back() -> None:
+    """It does not fire, and its entry is a leftover as any other's."""
+    host, fired = FakeHost(), []
+    timer = host.timers.add(1, lambda: fired.append("taken back"))
+    timer.put_off(3)
+    host.pass_time(2)
+    timer.cancel()
+    assert len(host.timers) == 0
+    host.pass_time(3)
+    assert fired == []
+    assert live(host) == []
+
+
 def test_cancelling_a_timer_that_has_fired() -> None:
     """Taking back what has happened changes nothing."""
     host = FakeHost()

@@ -319,6 +319,22 @@ async def test_a_deadline_counts_for_children() -> None:
 
 
 @pytest.mark.bridgeio_promise(8)
+async def test_a_deadline_that_is_put_off_and_drawn_near() -> None:
+    """It ends nothing at a time from which it was moved away, and ends the block at the one that it has at last."""
+    begun = bridgeio.current_time()
+    with bridgeio.move_on_after(0.01) as scope:
+        scope.deadline = begun + 1000
+        await bridgeio.sleep_until(begun + 0.02)
+        scope.deadline = begun + 2000
+        await bridgeio.sleep(0)
+        assert not scope.cancel_called
+        scope.deadline = near = bridgeio.current_time() + 0.01
+        await bridgeio.sleep_forever()
+    assert scope.cancelled_caught
+    assert bridgeio.current_time() >= near
+
+
+@pytest.mark.bridgeio_promise(8)
 async def test_a_deadline_that_is_no_number_is_refused() -> None:
     """NaN is a ValueError at once, before and in the block, and the deadline stays what it was."""
     scope = bridgeio.CancelScope()
