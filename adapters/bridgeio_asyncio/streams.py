@@ -39,7 +39,13 @@ class AsyncioStream(asyncio.Protocol):
         return bool(self._transport.can_write_eof())
 
     def start(self, feed: Feed) -> None:
+        """:raises TypeError: if the reader gets its bytes elsewhere, as those of a process's pipes do."""
         reader = self._pair[0]
+        if not _is_one_connection(reader, self._transport):
+            raise TypeError(
+                "the asyncio.StreamReader and the asyncio.StreamWriter belong to different transports: wrap() takes "
+                "the pair of one connection"
+            )
         self._feed = feed
         ended = _drained(reader, feed)  # which makes the reader resume a transport that it had paused
         if self._paused:
@@ -105,6 +111,12 @@ class AsyncioStream(asyncio.Protocol):
         self._is_full = False
         self._before.resume_writing()
         self._feed.has_room()
+
+
+def _is_one_connection(reader: asyncio.StreamReader, transport: Any) -> bool:
+    """Nothing public says whose bytes a reader gets; after ``start_tls`` it still names the transport below."""
+    reads_from = getattr(reader, "_transport", None)
+    return reads_from in (None, transport) or transport.get_extra_info("sslcontext") is not None
 
 
 def _drained(reader: asyncio.StreamReader, feed: Feed) -> bool:

@@ -324,6 +324,25 @@ def test_a_stream_that_somebody_is_reading() -> None:
         bridgeio.run(main, "IOStream", lambda stream: stream.read_until(b"\n"), backend="tornado")
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "uvloop"])
+def test_a_pair_of_two_transports(backend: str) -> None:
+    """As the pipes of a process are: nothing of what the reader gets would come. They are left as they were."""
+    if backend not in bridgeio.available_backends():
+        pytest.skip(f"{backend} is not installed")
+
+    async def main() -> None:
+        process = await asyncio.create_subprocess_exec(
+            "cat", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with pytest.raises(TypeError, match="belong to different transports"):
+            bridgeio.wrap((process.stdout, process.stdin))
+        assert (await process.communicate(b"said"))[0] == b"said"
+
+    bridgeio.run(main, backend=backend)
+
+
 def test_a_transport_that_somebody_produces_for() -> None:
     """Two producers cannot be asked to pause: a BusyError, and the first stays."""
     twisted = pytest.importorskip("twisted.internet.interfaces")
