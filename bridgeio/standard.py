@@ -13,6 +13,7 @@ expects of standard output. Whoever does not read it delays the end by `LINGER` 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import stat
@@ -54,7 +55,7 @@ async def open_stdin(*, limit: int = LIMIT) -> Reader:
     that has begun cannot be ended: it goes on until something comes, after the run too, and takes that away.
 
     :param limit: bytes that ``readuntil`` may buffer; the last to ask decides.
-    :raises OSError: if the descriptor is closed.
+    :raises OSError: if the descriptor is closed, or was when the program started.
     """
     check_size("limit", limit)
     task = await begin()
@@ -78,7 +79,7 @@ async def open_stdout(*, write_limit: int = WRITE_LIMIT) -> Writer:
     ``set_write_buffer_limits(0)``).
 
     :param write_limit: bytes that may wait; the last to ask decides.
-    :raises OSError: if the descriptor is closed.
+    :raises OSError: if the descriptor is closed, or was when the program started.
     """
     return await _open_output(1, sys.stdout, write_limit)
 
@@ -113,12 +114,20 @@ def _opened_anew(fd: int, flags: int) -> int | None:
     """
     try:
         mode = os.fstat(fd).st_mode
+        if _was_closed(fd):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     except OSError as error:
         raise describe(error, "open", NAMES[fd]) from error
     if sys.platform == "linux" and (stat.S_ISFIFO(mode) or os.isatty(fd)):
         with contextlib.suppress(OSError):
             return os.open(f"/proc/self/fd/{fd}", flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     return None
+
+
+def _was_closed(fd: int) -> bool:
+    """Whether the program was started without it (``program <&-``), and somebody else has got its number since, such as
+    the loop. What was put there to be a standard stream is inherited by children, and what Python opens is not."""
+    return (sys.__stdin__, sys.__stdout__, sys.__stderr__)[fd] is None and not os.get_inheritable(fd)
 
 
 class _Unflushed:

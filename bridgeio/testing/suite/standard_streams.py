@@ -306,4 +306,30 @@ def test_a_standard_stream_that_is_closed(backend: str, backend_options: dict[st
         assert b"open: [Errno 9] Bad file descriptor (open the standard output)" in _said(process)
 
 
+# Started without standard input and output, whose numbers somebody gets: the first file that is opened.
+WITHOUT = """
+import os
+
+taken = [os.open(os.devnull, os.O_RDWR) for _ in range(2)]
+
+async def main():
+    for opens in (bridgeio.open_stdin, bridgeio.open_stdout):
+        try:
+            await opens()
+        except OSError as error:
+            print(taken, error, file=sys.stderr)
+
+bridgeio.run(main, backend=BACKEND, backend_options=OPTIONS)
+"""
+
+
+def test_standard_streams_that_the_program_was_started_without(backend: str, backend_options: dict[str, Any]) -> None:
+    """Their numbers are somebody else's now, most often the loop's, which must not be read or written."""
+    shell = ["sh", "-c", 'exec "$@" <&- >&-', "sh", *command_for(WITHOUT, backend, backend_options)]
+    with subprocess.Popen(shell, stderr=subprocess.PIPE) as process:
+        said = _said(process).decode().splitlines()
+    bad = "[0, 1] [Errno 9] Bad file descriptor (open the standard "
+    assert said == [f"{bad}input)", f"{bad}output)"]
+
+
 __all__ = [name for name in dir() if name.startswith(("test_", "pytestmark"))]
