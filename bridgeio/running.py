@@ -15,6 +15,7 @@ from bridgeio.registry import current_host, current_task
 from bridgeio.scopes import CancelScope
 from bridgeio.server import Handler, Server, serve, serve_unix
 from bridgeio.signals import signals_call, signals_wake
+from bridgeio.standard import check_written
 from bridgeio.streams import end_fed, flush_lingering
 from bridgeio.visits import end_visits
 
@@ -48,6 +49,7 @@ def run(
     :raises BackendNotInstalledError: with the command that installs it.
     :raises BackendBusyError: if the framework cannot run here now.
     :raises TypeError: for an option that the backend does not know.
+    :raises OSError: if what `open_stdout` or `open_stderr` had taken could not be written, and nobody was told.
     """
     chosen = load_backend(backend)
     oversight = Oversight(backend_options or {})
@@ -59,7 +61,6 @@ def run(
             task.coro = coro = as_coroutine(async_fn, *args)
             with signals_wake(task.host), oversight.around_tasks(task.host):
                 result: T = await coro
-            return result
         finally:
             with CancelScope(shield=True):
                 await end_visits(task)
@@ -67,6 +68,8 @@ def run(
                 if len(task.host.mains) == 1:
                     await end_fed(task.host)
             task.host.mains.discard(task)
+        check_written(task.host)
+        return result
 
     try:
         with oversight.around_run():

@@ -7,7 +7,8 @@ written in worker threads, as it is.
 Rule 2: two readers of one stream would steal bytes from each other, so there is one for each run, and the same for
 all who ask.
 Rule 3: what was written is flushed at the end of the run, also if nobody closes the writer: that is what everybody
-expects of standard output. Whoever does not read it delays the end by `LINGER` seconds at most.
+expects of standard output. Whoever does not read it delays the end by `LINGER` seconds at most. What is lost is an
+error, of the run itself if there is nobody else to tell.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from bridgeio.threadcache import Tell, cache
 from bridgeio.unpatched import original
 from bridgeio.writer import Writer
 
-__all__ = ["FileSink", "FileSource", "open_stderr", "open_stdin", "open_stdout"]
+__all__ = ["FileSink", "FileSource", "check_written", "open_stderr", "open_stdin", "open_stdout"]
 
 NAMES = ("the standard input", "the standard output", "the standard error")
 CHUNK = 65536  # bytes that a thread reads or writes at once
@@ -104,6 +105,19 @@ async def _open_output(fd: int, pythons: Any, write_limit: int) -> Writer:
     writer.write_limit = write_limit
     await spend(task)
     return writer
+
+
+def check_written(host: Host) -> None:
+    """At the end of a run that went well.
+
+    :raises OSError: if something that was written to a standard stream is lost, and nobody has been told.
+    """
+    for fd, stream in host.variables.get(_streams, {}).items():
+        if isinstance(stream, Writer):
+            stream.check_flushed()
+            if left := stream.get_write_buffer_size():
+                untaken = f"nobody took the last {left} bytes within {LINGER:g} s"
+                raise describe(TimeoutError(errno.ETIMEDOUT, untaken), "write to", NAMES[fd])
 
 
 def _opened_anew(fd: int, flags: int) -> int | None:

@@ -218,9 +218,13 @@ class Writer:
         task = await begin()
         if not self._source.closed:
             await self._wait_until(task, self._is_closed)
+        self.check_flushed()
+        await spend(task)
+
+    def check_flushed(self) -> None:
+        """:raises OSError: if a flush failed and nobody was told yet."""
         if self._error is not None and (self._pending.size or self._untold):
             raise self._refusal()
-        await spend(task)
 
     async def wait_flushed(self) -> None:
         """`wait_closed` for the end of a run: a failed flush is nobody's any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import pty
@@ -298,6 +299,54 @@ def test_errors_of_standard_output(backend: str, backend_options: dict[str, Any]
             assert _said(process) == b"BrokenPipeError 32\n"
     finally:
         os.close(theirs)
+
+
+LOSING = """
+from bridgeio import standard
+
+standard.LINGER = 0.2
+
+async def main():
+    writer = await bridgeio.open_stdout()
+    writer.write(b"x" * SIZE)
+    await writer.drain()
+    FAIL
+
+try:
+    bridgeio.run(main, backend=BACKEND, backend_options=OPTIONS)
+except (OSError, LookupError) as error:
+    print(type(error).__name__, error, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("fail", "told"),
+    [
+        pytest.param(
+            "pass", b"OSError [Errno 28] No space left on device (write to the standard output)\n", id="alone"
+        ),
+        pytest.param("raise LookupError('mine')", b"LookupError mine\n", id="beside another error"),
+    ],
+)
+def test_output_that_is_lost_at_the_end(backend: str, backend_options: dict[str, Any], fail: str, told: bytes) -> None:
+    """Who has written little hears of no error while it runs: the run itself raises it, unless it has failed anyway."""
+    losing = LOSING.replace("SIZE", "10").replace("FAIL", fail)
+    with open("/dev/full", "wb") as full, _running(losing, backend, backend_options, stdout=full) as process:
+        assert _said(process) == told
+
+
+def test_output_that_nobody_takes(backend: str, backend_options: dict[str, Any]) -> None:
+    """A reader that has stopped reading holds up the end for a while, and then the loss is told."""
+    ours, theirs = os.pipe()
+    losing = LOSING.replace("SIZE", "1_000_000").replace("await writer.drain()", "pass").replace("FAIL", "pass")
+    try:
+        with _running(losing, backend, backend_options, stdout=theirs) as process:
+            os.close(theirs)
+            said = _said(process)
+        assert said.startswith(b"TimeoutError [Errno %d] nobody took the last " % errno.ETIMEDOUT)
+        assert said.endswith(b" bytes within 0.2 s (write to the standard output)\n")
+    finally:
+        os.close(ours)
 
 
 def test_a_standard_stream_that_is_closed(backend: str, backend_options: dict[str, Any]) -> None:
