@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from bridgeio.checkpoints import begin
 from bridgeio.contract import AddressInfo, Task
 from bridgeio.errors import ConnectError, describe, show_address
-from bridgeio.limits import HANDSHAKE_TIMEOUT, HAPPY_EYEBALLS_DELAY, LIMIT, check_size
+from bridgeio.limits import HANDSHAKE_TIMEOUT, HAPPY_EYEBALLS_DELAY, LIMIT, check_seconds, check_size
 from bridgeio.poller import WRITE
 from bridgeio.reader import Reader
-from bridgeio.resolver import Resolver, resolve
+from bridgeio.resolver import Resolver, check_resolver, resolve
 from bridgeio.scopes import sleep
 from bridgeio.sockets import SocketSource, connect_error, new_socket
 from bridgeio.streams import stream_over, tune
@@ -64,7 +64,8 @@ async def open_connection(
     :raises ssl.SSLError: if the server that has answered cannot be trusted, or does not speak TLS.
     """
     name = _certificate_name(host) if ssl and server_hostname is None else server_hostname
-    context = _checked(ssl, name, handshake_timeout)
+    context = _checked(ssl, name, session, handshake_timeout)
+    _check_route(local_addr, happy_eyeballs_delay, resolver)
     check_size("limit", limit)
     task = await begin()
     addresses = interleave(await resolve(host, port, resolver=resolver))
@@ -101,7 +102,7 @@ async def open_unix_connection(
     :param limit: bytes that ``readuntil`` may buffer.
     :raises OSError: `FileNotFoundError`, `ConnectionRefusedError` and others, as ``connect`` does.
     """
-    context = _checked(ssl, server_hostname, handshake_timeout)
+    context = _checked(ssl, server_hostname, session, handshake_timeout)
     check_size("limit", limit)
     task = await begin()
     address = os.fspath(path)
@@ -136,20 +137,31 @@ def _certificate_name(host: object) -> str:
     return str(host).partition("%")[0].removesuffix(".")
 
 
-def _checked(given: SSLContext | bool | None, name: str | None, handshake_timeout: float) -> SSLContext | None:
+def _checked(given: SSLContext | bool | None, name: str | None, session: object, patience: object) -> SSLContext | None:
     """The context to speak TLS by, if that was asked for. Called before anything is connected.
 
-    :raises ValueError: for a name without TLS, which would verify nothing; and as `Writer.start_tls`.
+    :raises ValueError: for a name without TLS, which would verify nothing, or a session; and as `Writer.start_tls`.
     """
+    check_seconds("handshake_timeout", patience, positive=True)
     if not given:
         if name is not None:
             raise ValueError("server_hostname= is verified by TLS only: give ssl=, too")
+        if session is not None:
+            raise ValueError("session= is resumed by TLS only: give ssl=, too")
         return None
     from bridgeio.tls import check_arguments, default_context
 
     context: Any = default_context() if given is True else given
-    check_arguments(context, False, name, handshake_timeout)
+    check_arguments(context, False, name, patience)
     return context  # type: ignore[no-any-return]
+
+
+def _check_route(local_addr: object, delay: object, resolver: object) -> None:
+    """Also where they are of no use: a numeric host asks no resolver, and a single address has no rival."""
+    if local_addr is not None and not (isinstance(local_addr, tuple | list) and len(local_addr) == 2):
+        raise TypeError(f"local_addr is a pair of host and port, not {local_addr!r}")
+    check_seconds("happy_eyeballs_delay", delay)
+    check_resolver(resolver)
 
 
 async def _secured(stream: tuple[Reader, Writer], context: SSLContext | None, **options: Any) -> tuple[Reader, Writer]:

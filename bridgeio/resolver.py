@@ -11,7 +11,7 @@ from bridgeio.hostnames import HostName, ascii_name
 from bridgeio.lookups import getaddrinfo
 from bridgeio.registry import current_task
 
-__all__ = ["Resolver", "check_port", "resolve"]
+__all__ = ["Resolver", "check_port", "check_resolver", "resolve"]
 
 Resolver = Callable[[str | None, int | str | None, int, int], Awaitable[list[AddressInfo]]]
 
@@ -45,6 +45,14 @@ async def resolve(
         return list(await current_task().host.resolve(name, port, family, flags, kind, proto))
     except socket.gaierror as error:
         raise socket.gaierror(error.errno, f"{error.strerror} (resolve {host!r})") from error
+
+
+def check_resolver(resolver: object) -> None:
+    """
+    :raises TypeError: for what cannot be asked.
+    """
+    if resolver is not None and not callable(resolver):
+        raise TypeError(f"resolver is an async function of host, port, family and flags, not {resolver!r}")
 
 
 def check_port(port: int, host: object) -> int:

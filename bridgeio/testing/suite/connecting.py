@@ -136,6 +136,23 @@ async def test_a_port_that_cannot_be(port: int) -> None:
             raise AssertionError("entered")
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("local_addr", "127.0.0.1", TypeError),
+        ("local_addr", ("127.0.0.1",), TypeError),
+        ("happy_eyeballs_delay", "x", TypeError),
+        ("happy_eyeballs_delay", None, TypeError),
+        ("happy_eyeballs_delay", -1, ValueError),
+        ("resolver", 5, TypeError),
+    ],
+)
+async def test_options_that_make_no_sense(option: str, value: Any, error: type[Exception]) -> None:
+    """They are refused by name before anything is tried, also where a numeric address has no use for them."""
+    with pytest.raises(error, match=f"^{option} is "):
+        await bridgeio.open_connection(*_nobody(), **{option: value})
+
+
 async def test_the_first_address_may_still_win() -> None:
     """An attempt that is late is not given up when the next begins: here the next refuses."""
     with RawListener(backlog=0) as late:

@@ -377,6 +377,16 @@ async def test_arguments_of_tls() -> None:
 
 BAD_CLIENTS: dict[str, tuple[Callable[[], dict[str, Any]], type[Exception], str]] = {
     "a name without TLS": (lambda: {"ssl": None}, ValueError, "give ssl="),
+    "a session without TLS": (
+        lambda: {"ssl": None, "server_hostname": None, "session": 5},
+        ValueError,
+        "session=.*give ssl=",
+    ),
+    "no patience without TLS": (
+        lambda: {"ssl": None, "server_hostname": None, "handshake_timeout": 0},
+        ValueError,
+        "above 0",
+    ),
     "no context": (lambda: {"ssl": "yes"}, TypeError, r"ssl\.SSLContext"),
     "a server's context": (lambda: {"ssl": server_context()}, ValueError, "SERVER_AUTH"),
     "no name": (lambda: {"ssl": client_context(), "server_hostname": ""}, ValueError, "server_hostname="),
