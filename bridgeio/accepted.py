@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from bridgeio.handlers import Handler, OnError, ServeOptions, log_error
+from bridgeio.handlers import Handler, OnError, ServeOptions
 from bridgeio.limits import HANDSHAKE_TIMEOUT, LIMIT, WRITE_LIMIT
 from bridgeio.reader import Reader
 from bridgeio.wrapping import wrap
@@ -45,7 +45,7 @@ def serve_stream(
         write_limit=write_limit,
         max_connections=None,
         grace=0.0,
-        on_error=on_error or log_error,
+        on_error=on_error,
         ssl=ssl,
         handshake_timeout=handshake_timeout,
         standard_compatible=standard_compatible,

@@ -17,7 +17,7 @@ from bridgeio.writer import Writer
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-__all__ = ["Handler", "OnError", "ServeOptions", "log_error"]
+__all__ = ["Handler", "OnError", "ServeOptions"]
 
 Handler = Callable[[Reader, Writer], Coroutine[Any, Any, object]]
 OnError = Callable[[Exception, Any], object]
@@ -34,7 +34,7 @@ class ServeOptions:
     write_limit: int
     max_connections: int | None
     grace: float
-    on_error: OnError
+    on_error: OnError | None
     ssl: SSLContext | None
     handshake_timeout: float
     standard_compatible: bool
@@ -53,6 +53,9 @@ class ServeOptions:
         check_size("limit", self.limit)
         check_size("write_limit", self.write_limit)
         check_seconds("grace", self.grace)
+        check_seconds("handshake_timeout", self.handshake_timeout, positive=True)
+        if self.on_error is not None and not callable(self.on_error):
+            raise TypeError(f"on_error is a function of an exception and the peer's address, not {self.on_error!r}")
 
     async def secure(self, writer: Writer) -> None:
         """Begins TLS, if it was asked for."""
@@ -67,13 +70,13 @@ class ServeOptions:
     def report(self, error: Exception, peer: Any) -> None:
         """A connection has failed."""
         try:
-            self.on_error(error, peer)
+            (self.on_error or _log_error)(error, peer)
         except Exception:
             logger.exception("on_error failed for %s, with this error:", show_address(peer))
-            log_error(error, peer)
+            _log_error(error, peer)
 
 
-def log_error(error: Exception, peer: Any) -> None:
+def _log_error(error: Exception, peer: Any) -> None:
     """The default ``on_error``: a broken connection is no news, failed TLS a warning, anything else an error."""
     if isinstance(error, ConnectionError):
         logger.info("connection to %s: %s", show_address(peer), error)

@@ -18,11 +18,11 @@ from bridgeio.contract import Host
 from bridgeio.errors import show_address
 from bridgeio.events import Event
 from bridgeio.groups import TASK_STATUS_IGNORED, TaskGroup, TaskStatus, create_task_group, name_of
-from bridgeio.handlers import Handler, OnError, ServeOptions, log_error
+from bridgeio.handlers import Handler, OnError, ServeOptions
 from bridgeio.limits import GRACE, HANDSHAKE_TIMEOUT, LIMIT, UNRESPONSIVE_AFTER, WRITE_LIMIT
 from bridgeio.listeners import BACKLOG, QUEUED, Listener, bind_all, bind_unix, take_over
 from bridgeio.reader import Reader
-from bridgeio.resolver import Resolver, resolve
+from bridgeio.resolver import Resolver, check_resolver, resolve
 from bridgeio.scopes import CancelScope, current_time, move_on_after, sleep
 from bridgeio.sockets import SocketSource
 from bridgeio.streams import stream_over, tune
@@ -385,11 +385,12 @@ def serve(
         write_limit=write_limit,
         max_connections=max_connections,
         grace=grace,
-        on_error=on_error or log_error,
+        on_error=on_error,
         ssl=ssl,
         handshake_timeout=handshake_timeout,
         standard_compatible=standard_compatible,
     )
+    check_resolver(resolver)
 
     async def bind() -> list[tuple[socket.socket, None]]:
         if sock is not None:
@@ -430,7 +431,7 @@ def serve_unix(
         write_limit=write_limit,
         max_connections=max_connections,
         grace=grace,
-        on_error=on_error or log_error,
+        on_error=on_error,
         ssl=ssl,
         handshake_timeout=handshake_timeout,
         standard_compatible=standard_compatible,

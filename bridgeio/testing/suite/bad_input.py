@@ -101,6 +101,31 @@ async def test_a_handler_that_is_no_coroutine_function(handler: Any) -> None:
         bridgeio.serve_unix(handler, "/nowhere")
 
 
+_SERVERS: dict[str, Callable[..., Any]] = {
+    "serve": partial(bridgeio.serve, _echo),
+    "serve_unix": partial(bridgeio.serve_unix, _echo, "/nowhere"),
+    "serve_stream": partial(bridgeio.serve_stream, _echo, None),
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("handshake_timeout", -1, ValueError),
+        ("handshake_timeout", "1", TypeError),
+        ("on_error", 5, TypeError),
+        ("on_error", False, TypeError),
+    ],
+)
+@pytest.mark.parametrize("name", _SERVERS)
+async def test_an_option_that_a_later_connection_would_meet(
+    name: str, option: str, value: Any, error: type[Exception]
+) -> None:
+    """It is refused by name before anything listens, also without TLS and before any handler fails."""
+    with pytest.raises(error, match=f"^{option} is "):
+        _SERVERS[name](**{option: value})
+
+
 async def test_a_server_that_is_awaited() -> None:
     """``await serve(...)``, as asyncio has it, says what to write instead; nothing listens."""
 

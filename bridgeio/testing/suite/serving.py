@@ -352,6 +352,7 @@ async def test_a_server_that_is_cancelled_and_stays_open_rests() -> None:
         ("grace", -1, ValueError),
         ("grace", float("nan"), ValueError),
         ("grace", "1", TypeError),
+        ("resolver", 5, TypeError),
     ],
 )
 async def test_senseless_options_are_refused(option: str, value: Any, error: type[Exception]) -> None:
