@@ -76,6 +76,7 @@ async def create_connected_udp_socket(
     :raises ConnectError: if no address can be reached from here, with each one's error in ``.errors``.
     """
     _check_family(family)
+    _check_host(remote_host)
     task = await begin()
     remote = await resolve(remote_host, remote_port, family=family, kind=socket.SOCK_DGRAM)
     chosen = local_host is not None or local_port != 0
@@ -231,6 +232,12 @@ def _check_family(family: int) -> None:
         raise ValueError(f"a UDP socket has the family socket.AF_INET or socket.AF_INET6, not {family!r}")
 
 
+def _check_host(host: object) -> None:
+    """Asked for none, the name service would say this machine."""
+    if host is None:
+        raise TypeError("a datagram goes to a host, a name or an address, not None")
+
+
 async def _local_addresses(host: HostName | None, port: int, family: int) -> list[AddressInfo]:
     """Without a host, the address of each family that stands for all of the machine's."""
     return await resolve(host, port, family=family, kind=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
@@ -303,6 +310,7 @@ def _numeric(family: int, host: HostName, port: int) -> Any:
     try:
         socket.inet_pton(family, host)  # type: ignore[arg-type]  # what is no address is asked about in full
     except (OSError, TypeError, ValueError):
+        _check_host(host)
         return None
     if not 0 <= port <= 65535:
         return None

@@ -179,6 +179,13 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "data without an address": (lambda udp: udp.send(b"data"), TypeError, "pair of data and address"),
     "a host for an address": (lambda udp: udp.send((b"", "127.0.0.1")), TypeError, "pair of data and address"),
     "a number for a host": (lambda udp: udp.sendto(b"", 127, 9), TypeError, "host"),
+    "no host": (lambda udp: udp.sendto(b"", None, 9), TypeError, "host.*not None"),
+    "no host in an address": (lambda udp: udp.send((b"", (None, 9))), TypeError, "host.*not None"),
+    "no host to connect to": (
+        lambda udp: bridgeio.create_connected_udp_socket(None, 9),  # type: ignore[arg-type]
+        TypeError,
+        "host.*not None",
+    ),
     "no text for a host": (lambda udp: udp.sendto(b"", "\udc80", 9), socket.gaierror, "no valid host name"),
     "a null character": (lambda udp: udp.sendto(b"", "127.0.0.1\0", 9), socket.gaierror, "null character"),
     "no port": (lambda udp: udp.send((b"", ("127.0.0.1",))), TypeError, "pair of data and address"),
