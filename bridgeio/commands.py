@@ -74,9 +74,12 @@ def _is(constant: int, stream: Stream) -> bool:
     return isinstance(stream, int) and stream == constant
 
 
-def check_streams(stdin: Stream, stdout: Stream) -> None:
-    if _is(STDOUT, stdin) or _is(STDOUT, stdout):
-        raise ValueError("subprocess.STDOUT is for stderr alone")
+def check_streams(**streams: Any) -> None:
+    for name, stream in streams.items():
+        if not (stream is None or isinstance(stream, int) or hasattr(stream, "fileno")):
+            raise TypeError(f"{name} is PIPE or DEVNULL of subprocess, a descriptor, a file or None, not {stream!r}")
+        if _is(STDOUT, stream) and name != "stderr":
+            raise ValueError("subprocess.STDOUT is for stderr alone")
 
 
 def checked_command(command: Any) -> Any:

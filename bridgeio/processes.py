@@ -90,7 +90,7 @@ async def open_process(
     """
     if pty and (stdin, stdout, stderr) != (PIPE, PIPE, PIPE):
         raise ValueError("with pty=True the terminal is stdin, stdout and stderr: give none of them")
-    check_streams(stdin, stdout)
+    check_streams(stdin=stdin, stdout=stdout, stderr=stderr)
     arguments = {
         "args": (checked := checked_command(command)),
         "shell": isinstance(command, str | bytes),

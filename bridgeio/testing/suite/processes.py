@@ -442,6 +442,9 @@ async def test_a_number_that_may_be_somebody_elses(monkeypatch: pytest.MonkeyPat
         (7, {}, TypeError, "7"),
         (["true"], {"stdout": subprocess.STDOUT}, ValueError, "stderr alone"),
         (["true"], {"stdin": subprocess.STDOUT}, ValueError, "stderr alone"),
+        (["true"], {"stdin": "x"}, TypeError, "stdin is PIPE .* not 'x'"),
+        (["true"], {"stdout": b"x"}, TypeError, "stdout is PIPE"),
+        (["true"], {"stderr": 1.5}, TypeError, "stderr is PIPE"),
         (["true"], {"pty": True, "stderr": None}, ValueError, "pty"),
         (["true"], {"grace": -1}, ValueError, "grace"),
         (["true"], {"grace": float("nan")}, ValueError, "grace"),
@@ -455,9 +458,11 @@ async def test_wrong_commands(command: Any, options: dict[str, Any], error: type
 
 
 async def test_wrong_input() -> None:
-    """Input is bytes, and the only input."""
+    """Input is bytes, and the only input; text is no file to read."""
     with pytest.raises(ValueError, match="stdin"):
         await bridgeio.run_process(["cat"], input=b"x", stdin=subprocess.DEVNULL)
+    with pytest.raises(TypeError, match="stdin is PIPE"):
+        await bridgeio.run_process(["cat"], stdin="text")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="encode"):
         await bridgeio.run_process(["cat"], input="text")  # type: ignore[arg-type]
 
