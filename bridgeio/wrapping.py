@@ -109,13 +109,19 @@ def _peer_of(sock: Any) -> Any:
 
 
 def _refusal(host: Host, around: list[Backend], given: object) -> TypeError:
-    theirs = [backend.wraps for backend in around if backend.wraps]
+    theirs = _taken_by(around)
     here = ", ".join([*theirs, "a connected stream socket, and any object with receive(), send() and aclose()"])
     what = f"wrap() cannot make a stream of {_shown(given)}"
     framework = framework_of(given)
     if framework is not None and framework not in {backend.name for backend in around}:
         what += f", which is {framework}'s, while this code runs on {host.backend}"
     return TypeError(f"{what}. Here it takes {here}")
+
+
+def _taken_by(around: list[Backend]) -> list[str]:
+    """Each once: a framework that runs on another's loop says what that one takes, too."""
+    every = dict.fromkeys(backend.wraps for backend in around if backend.wraps)
+    return [words for words in every if not any(words in other for other in every if other != words)]
 
 
 def _shown(given: object) -> str:
