@@ -152,7 +152,7 @@ def _checked(given: SSLContext | bool | None, name: str | None, session: object,
     from bridgeio.tls import check_arguments, default_context
 
     context: Any = default_context() if given is True else given
-    check_arguments(context, False, name, patience)
+    check_arguments(context, False, name, patience, session)
     return context  # type: ignore[no-any-return]
 
 

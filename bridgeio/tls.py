@@ -328,16 +328,20 @@ def new_layer(
     return layer
 
 
-def check_arguments(context: Any, server_side: bool, server_hostname: str | None, handshake_timeout: object) -> None:
+def check_arguments(
+    context: Any, server_side: bool, server_hostname: str | None, handshake_timeout: object, session: object = None
+) -> None:
     """Before anything is connected, listened to or changed.
 
-    :raises TypeError: for what is no context, or no number of seconds.
+    :raises TypeError: for what is no context, no number of seconds, or no session.
     :raises ValueError: for a context of the other side's, for one that checks host names and is given none, and for
         a time that is over already.
     """
     check_seconds("handshake_timeout", handshake_timeout, positive=True)
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(f"TLS takes an ssl.SSLContext, such as ssl.create_default_context() makes, not {context!r}")
+    if session is not None and not isinstance(session, ssl.SSLSession):
+        raise TypeError(f"session is the ssl.SSLSession of an earlier connection, not {session!r}")
     if context.protocol == (ssl.PROTOCOL_TLS_CLIENT if server_side else ssl.PROTOCOL_TLS_SERVER):
         here, other, purpose = _SIDES[server_side]
         raise ValueError(

@@ -297,7 +297,7 @@ class Writer:
         """
         from bridgeio.tls import check_arguments, new_layer
 
-        check_arguments(context, server_side, server_hostname, handshake_timeout)
+        check_arguments(context, server_side, server_hostname, handshake_timeout, session)
         await begin()
         reader = self._reader
         if reader is None:

@@ -382,6 +382,7 @@ BAD_CLIENTS: dict[str, tuple[Callable[[], dict[str, Any]], type[Exception], str]
         ValueError,
         "session=.*give ssl=",
     ),
+    "no session": (lambda: {"ssl": client_context(), "session": 5}, TypeError, "session is the ssl.SSLSession.*not 5"),
     "no patience without TLS": (
         lambda: {"ssl": None, "server_hostname": None, "handshake_timeout": 0},
         ValueError,
