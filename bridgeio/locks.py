@@ -5,6 +5,8 @@ overtakes him, the releasing task least of all.
 Rule 2: a task whose wait for the lock is cancelled has the lock, or it has left the line; see
 `bridgeio.waiters`.
 Rule 3: whoever waits for a condition has its lock again when ``wait()`` ends, however it ends.
+Rule 4: a notification sends a task from the condition's line to the lock's, and does not wake it: it goes on
+when its turn has come, in the order in which they were notified, whatever order the host runs its tasks in.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Task, TaskInfo
 from bridgeio.errors import WouldBlock
 from bridgeio.registry import current_task
-from bridgeio.waiters import Line, StayingWaiter
+from bridgeio.waiters import Line, Waiter
 
 __all__ = ["Condition", "ConditionStatistics", "Lock", "LockStatistics"]
 
@@ -111,17 +113,21 @@ class Lock:
         return False
 
     async def _take_back(self, task: Task) -> None:
-        """What `Condition.wait` ends with: no cancel ends this wait, it comes at the next one."""
+        """What a cancelled `Condition.wait` ends with: no cancel ends this wait, it comes at the next one."""
         if self._line.holder is None:
             self._line.holder = task
             return
-        waiter = self._line.add(task, None, StayingWaiter)
+        waiter = self._line.add(task, None, stays=True)
         try:
             await waiter.wait()
         except BaseException:
-            self._line.remove(waiter)
-            self._disown(task)
+            self._forget(waiter)
             raise
+
+    def _forget(self, waiter: Waiter[None]) -> None:
+        """His coroutine is being closed, wherever he is: in line, or the owner."""
+        self._line.remove(waiter)
+        self._disown(waiter.task)
 
     def _hand_over(self) -> None:
         first = self._line.grant()
@@ -201,12 +207,12 @@ class Condition:
         try:
             await waiter.wait()
         except BaseException as error:
-            if waiter.granted:
-                self._line.grant()  # the notification is the next one's
-            if not isinstance(error, GeneratorExit):  # then nothing can be awaited any more
+            if waiter.stays:  # notified, so only who closes the coroutine ends this wait
+                self._line.send_first(self._lock._line)  # the notification is the next one's
+                self._lock._forget(waiter)
+            elif not isinstance(error, GeneratorExit):  # then nothing can be awaited any more
                 await self._lock._take_back(task)
             raise
-        await self._lock._take_back(task)
 
     async def wait_for(self, predicate: Callable[[], T]) -> T:
         """Waits until ``predicate()`` is true, and returns its value. It is asked with the lock held.
@@ -230,21 +236,16 @@ class Condition:
         :raises RuntimeError: if the calling task does not hold the lock.
         :raises SharedBetweenRunsError: if tasks of another run are waiting.
         """
-        self._check_notifier()
-        for _ in range(n):
-            if self._line.grant() is None:
-                break
+        task = current_task()
+        self._lock._check_owned_by(task, _INSIDE)
+        self._line.check_run(task)
+        while n > 0 and self._line.send_first(self._lock._line):
+            n -= 1
 
     def notify_all(self) -> None:
         """Wakes every waiting task; see `notify`."""
-        self._check_notifier()
-        self._line.grant_all()
+        self.notify(len(self._line))
 
     def statistics(self) -> ConditionStatistics:
         """What it is doing now."""
         return ConditionStatistics(len(self._line), self._lock.statistics())
-
-    def _check_notifier(self) -> None:
-        task = current_task()
-        self._lock._check_owned_by(task, _INSIDE)
-        self._line.check_run(task)

@@ -31,7 +31,7 @@ from bridgeio.pipes import PipeSource
 from bridgeio.reader import Reader
 from bridgeio.registry import current_task
 from bridgeio.streams import writer_over
-from bridgeio.waiters import Line, StayingWaiter
+from bridgeio.waiters import Line
 from bridgeio.writer import Writer
 
 if TYPE_CHECKING:
@@ -340,7 +340,7 @@ class Process:
         self._signal_all(signal.SIGTERM)
         timer = self._host.timers.add(self._host.now() + self.grace, partial(self._signal_all, signal.SIGKILL))
         try:
-            await self._ending.line.add(task, None, StayingWaiter).wait()
+            await self._ending.line.add(task, None, stays=True).wait()
         finally:
             timer.cancel()
 

@@ -17,7 +17,7 @@ from bridgeio.contract import Task
 from bridgeio.errors import NoBackendError, SharedBetweenRunsError
 from bridgeio.registry import check_thread, current_task
 
-__all__ = ["Line", "StayingWaiter", "Waiter"]
+__all__ = ["Line", "Waiter"]
 
 T = TypeVar("T")
 
@@ -29,32 +29,25 @@ class Waiter(Generic[T]):
     :ivar item: what it brought, or is to be given; the line does not look at it.
     :ivar granted: it is his. Who finds this when his wait raises is being closed by his driver, and has to
         hand on what he will never use.
+    :ivar stays: no cancel takes him out of the line: it comes at the next wait.
     """
 
-    __slots__ = ("granted", "item", "line", "task")
+    __slots__ = ("granted", "item", "line", "stays", "task")
 
-    def __init__(self, line: Line[T], task: Task, item: T) -> None:
+    def __init__(self, line: Line[T], task: Task, item: T, stays: bool) -> None:
         self.line = line
         self.task = task
         self.item = item
         self.granted = False
+        self.stays = stays
 
     def __call__(self) -> bool:
-        return self.line.remove(self)
+        return not self.stays and self.line.remove(self)
 
     def wait(self) -> Awaitable[Any]:
         """An awaitable that ends when the waiter is granted. To be awaited at once, by his task."""
         awaitable: Awaitable[Any] = self.task.park(self)
         return awaitable
-
-
-class StayingWaiter(Waiter[T]):
-    """One whom no cancel takes out of the line: it comes at the next wait."""
-
-    __slots__ = ()
-
-    def __call__(self) -> bool:
-        return False
 
 
 class Line(Generic[T]):
@@ -82,13 +75,13 @@ class Line(Generic[T]):
         """For a line that was there before what it is for."""
         self._what = what
 
-    def add(self, task: Task, item: T, kind: type[Waiter[T]] = Waiter) -> Waiter[T]:
+    def add(self, task: Task, item: T, *, stays: bool = False) -> Waiter[T]:
         """A new waiter, who is the last. He is to `Waiter.wait` at once.
 
         :raises SharedBetweenRunsError: if tasks of another run stand here.
         """
         self.check_run(task)
-        waiter = kind(self, task, item)
+        waiter = Waiter(self, task, item, stays)
         self._waiters[waiter] = None
         return waiter
 
@@ -125,6 +118,16 @@ class Line(Generic[T]):
             waiter.granted = True
             waiter.task.wake()
         return len(waiters)
+
+    def send_first(self, to: Line[T]) -> bool:
+        """The first goes to another line, where he is the last, and stays; whether there was one."""
+        if not self._waiters:
+            return False
+        waiter, _ = self._waiters.popitem(last=False)
+        waiter.line = to
+        waiter.stays = True
+        to._waiters[waiter] = None
+        return True
 
     def remove(self, waiter: Waiter[T]) -> bool:
         """Takes him out without a grant; whether he was there."""

@@ -112,7 +112,8 @@ class Counting(Waiter[None]):
 def test_leaving_a_long_line_is_no_search(order: int) -> None:
     """1,000 waiters who leave, from the front or from the back, take a few looks each, and not each the whole line."""
     line: Line[None] = Line("anything")
-    waiters = [line.add(FakeTask(), None, Counting) for _ in range(1000)]
+    waiters = [Counting(line, FakeTask(), None, stays=False) for _ in range(1000)]
+    line._waiters.update(dict.fromkeys(waiters))
     Counting.looks = 0
     assert [waiter() for waiter in waiters[::order]] == [True] * 1000
     assert Counting.looks < 10_000
@@ -127,6 +128,16 @@ def test_a_granted_waiter_does_not_leave() -> None:
     assert (granted.granted, waiting.granted) == (True, False)
     assert (granted(), waiting(), waiting()) == (False, True, False)
     assert line.grant() is None
+
+
+def test_the_first_goes_to_another_line() -> None:
+    """He is the last there, and no cancel takes him out of it any more."""
+    line, other = Line[None]("anything"), Line[None]("something else")
+    before, first, second = other.add(FakeTask(), None), line.add(FakeTask(), None), line.add(FakeTask(), None)
+    assert line.send_first(other)
+    assert (first.line, first(), len(line), len(other)) == (other, False, 1, 2)
+    assert [other.grant(), other.grant(), line.grant()] == [before, first, second]
+    assert not line.send_first(other)
 
 
 def test_a_line_says_what_it_is_for() -> None:
@@ -213,9 +224,9 @@ def test_closed_while_it_waits_for_the_lock_again(host: FakeHost, cancelled: boo
     other.call(condition.acquire_nowait)
     if cancelled:
         cancel(first.scope)
+        first.step()
     else:
         other.call(condition.notify)
-    first.step()
     assert condition.statistics().lock_statistics.tasks_waiting == 1
     first.close()
     assert condition.statistics().lock_statistics.tasks_waiting == 0
@@ -229,7 +240,6 @@ def test_a_cancel_does_not_end_the_second_wait(host: FakeHost) -> None:
     first, other = waiting_for(condition, host, "first"), HandDriven(host, "other")
     other.call(condition.acquire_nowait)
     other.call(condition.notify)
-    first.step()
     cancel(first.scope)
     assert first.abort is not None
     other.call(condition.release)

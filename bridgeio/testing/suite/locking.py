@@ -152,6 +152,24 @@ async def test_notify_wakes_those_who_came_first() -> None:
     assert not condition.locked()
 
 
+async def test_the_notified_go_on_in_their_order() -> None:
+    """Each has the lock in its turn, and none is overtaken, whatever order the host runs its tasks in."""
+    condition, order = bridgeio.Condition(), list[int]()
+
+    async def wait(number: int) -> None:
+        async with condition:
+            await condition.wait()
+            order.append(number)
+
+    async with bridgeio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(wait, number)
+            await until(lambda number=number: condition.statistics().tasks_waiting == number + 1)  # type: ignore[misc]
+        async with condition:
+            condition.notify_all()
+    assert order == list(range(20))
+
+
 async def test_a_notification_nobody_waits_for() -> None:
     """It is lost, as everywhere: who waits after it waits for the next."""
     condition = bridgeio.Condition()
