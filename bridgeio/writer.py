@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from bridgeio.buffers import Bytes, SealedBuffer, SendBuffer, flat
 from bridgeio.checkpoints import begin, spend
-from bridgeio.contract import Task, get_current
-from bridgeio.drains import Drain
+from bridgeio.contract import get_current
+from bridgeio.drains import Drainers
 from bridgeio.ends import ByteSink
 from bridgeio.errors import BusyError, StreamClosedError, WriteBufferFullError, again, describe, show_address
 from bridgeio.limits import HANDSHAKE_TIMEOUT, HIGH_WATER, LINGER, WRITE_LIMIT
@@ -75,7 +74,7 @@ class Writer:
         self._securing = False
         self._send = source.send
         self._pending = SendBuffer()
-        self._drainers: deque[Task] = deque()
+        self._drainers = Drainers(source)
         self._error: OSError | None = None
         self._open = True
         self._closing = False
@@ -139,7 +138,7 @@ class Writer:
         if self._error is not None:
             raise self._refusal()
         if self._pending.size > self._high:
-            await self._wait_until(task, self._below_low)
+            await self._drainers.wait(task, self._below_low, "draining")
             if self._error is not None:
                 raise self._refusal()
         task.budget -= 1
@@ -217,7 +216,7 @@ class Writer:
         """
         task = await begin()
         if not self._source.closed:
-            await self._wait_until(task, self._is_closed)
+            await self._drainers.wait(task, self._is_closed, "closing the stream")
         self.check_flushed()
         await spend(task)
 
@@ -228,7 +227,7 @@ class Writer:
 
     async def wait_flushed(self) -> None:
         """`wait_closed` for the end of a run: a failed flush is nobody's any more."""
-        await self._wait_until(current_task(), self._is_closed)
+        await self._drainers.wait(current_task(), self._is_closed, "closing the stream")
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """The marks, in bytes, that `drain` goes by; ``low`` defaults to a quarter of ``high``.
@@ -404,7 +403,7 @@ class Writer:
                 pending.sent(self._source.gather(chunks))
         except BlockingIOError:
             if pending.size <= self._low:
-                self._wake_drainers()
+                self._drainers.wake_all()
             return
         except OSError as error:
             self._fail(error)
@@ -416,7 +415,7 @@ class Writer:
             self._finish()
         elif self._eof and self._error is None:
             self._shut_down()
-        self._wake_drainers()
+        self._drainers.wake_all()
 
     def _linger_over(self) -> None:
         last = f"the last {self._pending.size} bytes" if self._pending.size else "what was written last"
@@ -446,7 +445,7 @@ class Writer:
         else:  # somebody else's transport, which still flushes
             source.call_when_writable(self._finish)
             source.host.lingering.add(self)
-        self._wake_drainers()
+        self._drainers.wake_all()
 
     def _closed(self) -> None:
         if self._linger_timer is not None:
@@ -454,32 +453,6 @@ class Writer:
             self._linger_timer = None
         self._source.call_when_writable(None)
         self._source.host.lingering.discard(self)
-
-    def forget_drainer(self, task: Task) -> bool:
-        if task not in self._drainers:
-            return False  # it is being woken
-        self._drainers.remove(task)
-        return True
-
-    def doing(self, until_closed: bool) -> str:
-        return f"{'closing the stream' if until_closed else 'draining'} to {self._peer}"
-
-    def _wake_drainers(self) -> None:
-        """Each looks for itself whether it has to wait on."""
-        drainers, self._drainers = self._drainers, deque()
-        for task in drainers:
-            task.wake()
-
-    async def _wait_until(self, task: Task, reached: Callable[[], bool]) -> None:
-        abort = Drain(self, task, reached == self._is_closed)
-        if task.host is not self._source.host and not reached():
-            raise self._source.of_another_run()
-        while not reached():
-            if task.scope.cancelled:  # since it was woken, maybe for another's sake: no second wake-up will come
-                await task.checkpoint_if_cancelled()
-            self._drainers.append(task)
-            self._source.about_to_park(task)
-            await task.park(abort)
 
     def _below_low(self) -> bool:
         return self._pending.size <= self._low or self._error is not None or not self._source.usable

@@ -124,7 +124,7 @@ async def test_a_cancel_between_a_wake_up_and_the_next_wait_for_closing() -> Non
         writer.close()
         group.start_soon(wait)
         await until(lambda: writer._drainers)
-        writer._wake_drainers()
+        writer._drainers.wake_all()
         scope.cancel()
         await until(lambda: scope.cancelled_caught)
         writer.abort()
@@ -136,9 +136,9 @@ async def test_a_drain_that_is_being_woken_cannot_be_taken_back() -> None:
         writer.write(bytes(5 << 20))
         group.start_soon(writer.drain)
         await until(lambda: writer._drainers)
-        take_back = writer._drainers[0].abort
+        take_back = writer._drainers.tasks[0].abort
         assert take_back is not None
-        writer._wake_drainers()
+        writer._drainers.wake_all()
         assert not take_back()
         group.cancel_scope.cancel()
 
