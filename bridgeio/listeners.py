@@ -15,7 +15,7 @@ from bridgeio.contract import AddressInfo, Host, Task
 from bridgeio.errors import describe, show_address
 from bridgeio.poller import READ
 from bridgeio.socketfiles import SocketFile, remove_stale
-from bridgeio.sockets import bound_socket, new_socket
+from bridgeio.sockets import bound_socket, is_unix, new_socket
 
 __all__ = ["BACKLOG", "QUEUED", "Listener", "bind_all", "bind_unix", "take_over"]
 
@@ -56,6 +56,7 @@ class Listener:
         self.fd = sock.fileno()
         self.registered = False
         self.address: Any = sock.getsockname()
+        self._kind = (int(sock.family), int(sock.type), sock.proto)
         self._poller = host.poller()
         self._waiting: Task | None = None
         self._file = None if unlink is None else SocketFile(unlink)
@@ -86,7 +87,7 @@ class Listener:
                 if error.errno in _NEXT_PLEASE:
                     continue
                 raise
-            return new_socket(self.sock.family, self.sock.type, self.sock.proto, fd), address
+            return new_socket(*self._kind, fd), address
 
     async def wait(self, task: Task) -> None:
         """Until there may be a connection. Between waits the poller keeps an eye on it, too."""
@@ -130,7 +131,7 @@ class Listener:
 
 
 def _refuse_connections(sock: socket.socket) -> None:
-    if sock.family == socket.AF_UNIX:
+    if is_unix(sock):
         sock.shutdown(socket.SHUT_RD)  # a TCP socket would drop its queue
     elif sys.platform == "linux":
         drop_everything = array("B", _RET_0)

@@ -26,6 +26,7 @@ from bridgeio.resolver import Resolver, check_resolver, resolve
 from bridgeio.scopes import CancelScope, current_time, move_on_after, sleep
 from bridgeio.sockets import SocketSource
 from bridgeio.streams import stream_over, tune
+from bridgeio.waiters import Line
 from bridgeio.writer import Writer
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ class Server:
         self._group = group
         self._accepting = [CancelScope() for _ in listeners]
         self._connections: set[_Connection] = set()
-        self._connection_ended = Event()
+        self._ended: Line[None] = Line("a connection to end")
+        self._name_of_handler = name_of(options.handler)
         self._closed = Event()
         self._ends = Closing()
         self._report: DrainReport | None = None
@@ -206,7 +208,7 @@ class Server:
 
     async def _wait_for(self, connections: set[_Connection]) -> None:
         while not connections.isdisjoint(self._connections):
-            await self._connection_ended.wait()
+            await self._ended.join(await begin(), None)
 
     def _stop_accepting(self) -> None:
         """Takes what stands in the kernel's queues by now: a flood must not keep the server open."""
@@ -230,24 +232,19 @@ class Server:
     async def _accept_all(self, listener: Listener) -> None:
         while True:
             task = await begin()  # cancelled also before the first accept: the listener may be closed by then
-            if self._is_full():
+            try:
+                if self._is_full():
+                    listener.pause()
+                    await self._ended.join(task, None)
+                elif (accepted := listener.accept_now()) is None:
+                    await listener.wait(task)
+                else:
+                    self._start(*accepted)
+            except OSError as error:  # out of descriptors or memory: some connection must end first
+                logger.error("cannot accept on %s, trying again: %s", show_address(listener.address), error)
                 listener.pause()
-                await self._connection_ended.wait()
-            elif not await self._accept_next(listener):
-                await listener.wait(task)
+                await sleep(_OUT_OF_DESCRIPTORS_PAUSE)
             await spend(task)
-
-    async def _accept_next(self, listener: Listener) -> bool:
-        try:
-            accepted = listener.accept_now()
-        except OSError as error:  # out of descriptors or memory: some connection must end first
-            logger.error("cannot accept on %s, trying again: %s", show_address(listener.address), error)
-            listener.pause()
-            await sleep(_OUT_OF_DESCRIPTORS_PAUSE)
-            return True
-        if accepted is not None:
-            self._start(*accepted)
-        return accepted is not None
 
     def _is_full(self) -> bool:
         most = self._options.max_connections
@@ -262,7 +259,7 @@ class Server:
             sock.close()
             return
         reader, writer = stream_over(source, self._options.limit, self._options.write_limit)
-        name = f"{name_of(self._options.handler)} for {show_address(peer)}"
+        name = f"{self._name_of_handler} for {show_address(peer)}"
         connection = _Connection(self, source, writer, name, CancelScope())
         self._connections.add(connection)
         try:
@@ -288,8 +285,7 @@ class Server:
         finally:
             writer.close()
             self._connections.discard(connection)
-            ended, self._connection_ended = self._connection_ended, Event()
-            ended.set()
+            self._ended.grant_all()
 
 
 class Serving:

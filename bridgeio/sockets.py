@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,10 @@ from bridgeio.descriptors import DescriptorSource
 from bridgeio.errors import again
 from bridgeio.unpatched import original
 
-__all__ = ["SocketSource", "bound_socket", "connect_error", "new_socket", "reset_on_close"]
+__all__ = ["SocketSource", "bound_socket", "connect_error", "is_unix", "new_socket", "reset_on_close"]
+
+_PlainSocket: type[socket.socket] = original("socket", "socket")  # whatever has been, or will be, patched
+_family_of: Callable[[socket.socket], int] = vars(_socket.socket)["family"].__get__
 
 
 class SocketSource(DescriptorSource):
@@ -28,7 +32,7 @@ class SocketSource(DescriptorSource):
         self.sock = sock
         self.recv: Receive = sock.recv
         self.send: Send = sock.send
-        super().__init__(host, sock.fileno(), peer, asks_write=sock.family != socket.AF_UNIX)
+        super().__init__(host, sock.fileno(), peer, asks_write=not is_unix(sock))
 
     def gather(self, chunks: Sequence[Bytes]) -> int:
         return self.sock.sendmsg(chunks)
@@ -65,9 +69,15 @@ def _recv_unless_reset(recv: Receive, error: OSError, most: int) -> bytes:
     return data
 
 
+def is_unix(sock: socket.socket) -> bool:
+    """What ``sock.family == AF_UNIX`` says. Python makes an enumeration's member of the family each time it is
+    asked for, which costs as much as accepting a connection."""
+    return _family_of(sock) == socket.AF_UNIX
+
+
 def new_socket(family: int, kind: int = socket.SOCK_STREAM, proto: int = 0, fileno: int | None = None) -> socket.socket:
     """A plain non-blocking socket, whatever has been patched."""
-    sock: socket.socket = original("socket", "socket")(family, kind, proto, fileno)
+    sock = _PlainSocket(family, kind, proto, fileno)
     sock.setblocking(False)
     return sock
 
@@ -91,7 +101,7 @@ def bound_socket(family: int, kind: int, proto: int, address: Any, reuse_port: b
 
 def reset_on_close(sock: socket.socket) -> None:
     """Makes ``close`` drop what is unsent and tell the peer by a reset."""
-    if sock.family != socket.AF_UNIX:
+    if not is_unix(sock):
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except OSError:

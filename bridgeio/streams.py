@@ -12,6 +12,7 @@ from bridgeio.limits import LIMIT, UNRESPONSIVE_AFTER, WRITE_LIMIT
 from bridgeio.pipes import PipeSource
 from bridgeio.reader import Reader
 from bridgeio.scopes import move_on_after
+from bridgeio.sockets import is_unix
 from bridgeio.writer import Writer
 
 __all__ = ["end_fed", "flush_lingering", "pipe_reader", "pipe_writer", "stream_over", "tune", "writer_over"]
@@ -43,7 +44,7 @@ def pipe_writer(host: Host, fd: int, name: object = None, write_limit: int = WRI
 
 def tune(sock: socket.socket) -> None:
     """Small messages leave at once, and a stuck peer does not make the kernel hoard megabytes."""
-    if sock.family == socket.AF_UNIX:
+    if is_unix(sock):
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if _NOTSENT_LOWAT is not None:
