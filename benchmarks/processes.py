@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 __all__ = ["Server", "prepared", "started"]
 
@@ -19,8 +19,11 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Server:
+    """:ivar output: what it prints after its port."""
+
     pid: int
     port: int
+    output: IO[str]
 
     def cpu_seconds(self) -> float:
         """User and system time of the process and all its threads, as Linux counts them: in hundredths."""
@@ -32,17 +35,23 @@ class Server:
         lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
         return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
 
+    def ask(self, signum: int) -> dict[str, Any]:
+        """What it answers to a signal."""
+        os.kill(self.pid, signum)
+        answer: dict[str, Any] = json.loads(self.output.readline())
+        return answer
+
 
 @contextmanager
-def started(name: str, job: str, certificate: str | None = None) -> Iterator[Server]:
-    command = [sys.executable, "-m", "benchmarks.server", name, job, *([certificate] if certificate else [])]
+def started(name: str, job: str, certificate: str | None = None, module: str = "benchmarks.server") -> Iterator[Server]:
+    command = [sys.executable, "-m", module, name, job, *([certificate] if certificate else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
             port = process.stdout.readline().strip()
             if not port:
                 raise SystemExit(f"the server {name!r} did not start; try: {' '.join(map(repr, command))}")
-            yield Server(process.pid, int(port))
+            yield Server(process.pid, int(port), process.stdout)
         finally:
             process.kill()
 

@@ -12,12 +12,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
+from benchmarks.sampling import PARTS
 from benchmarks.works import Sample, Work
 from bridgeio.registry import available_backends, backend
 
 __all__ = ["Measured", "Run"]
 
-DETAILS = {"per_second": "a second", "p50_us": "p50 us", "p99_us": "p99 us", "events": "ready"}
+DETAILS = {
+    "per_second": "a second",
+    "p50_us": "p50 us",
+    "p99_us": "p99 us",
+    "events": "ready",
+    **{part: part for part in PARTS},
+}
 NOTES = (
     "ratio: ours to this one's, the median over the rounds; * the load, not the server, was the limit\n"
     "ready: connections that had an answer when the load looked"
@@ -68,12 +75,16 @@ class Measured:
         taken = self.samples[subject]
         values = [sample.value for sample in taken]
         starved = "*" if sum(sample.starved for sample in taken) * 2 > len(taken) else " "
-        told = "".join(f"{median(sample.details[name] for sample in taken):>10,.0f}" for name in details)
+        told = "".join(_column(median(sample.details[name] for sample in taken)) for name in details)
         name = subject if ratio is None else f"  {subject}"
         return (
             f"{name:<32}{median(values):>9,.2f}{starved} {f'[{min(values):,.2f}, {max(values):,.2f}]':<20}"
             f"{'' if ratio is None else f'{ratio:.2f}':>6}{'' if goal is None else f'{goal:.2f}':>7}{told}"
         ).rstrip()
+
+
+def _column(figure: float) -> str:
+    return f"{figure:>10,.0f}" if figure >= 100 else f"{figure:>10.1f}"
 
 
 class Run:

@@ -17,6 +17,7 @@ from benchmarks.connecting import Wanted
 from benchmarks.load import Asked
 from benchmarks.natives import TWINS
 from benchmarks.processes import Server, prepared, started
+from benchmarks.sampling import ASK, PARTS
 from benchmarks.server import OURS
 
 __all__ = ["QUICK", "WORKS", "Sample", "Work"]
@@ -94,6 +95,28 @@ class Loaded:
         details = {name: found[name] for name in ("p50_us", "p99_us", "events")}
         details["per_second"] = found["messages"] / found["seconds"]
         return Sample(cpu / found["messages"] * 1e6, details, starved=cpu / found["seconds"] < BUSY)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Which parts of the program have the server's CPU, in a closed loop."""
+
+    title: str
+    twins: Twins
+    goals: Goals = field(default_factory=dict)
+    unit: str = "CPU us a message"
+    more_is_better: bool = False
+
+    def measure(self, subject: str, seconds: float) -> Sample:
+        with started(subject, "echo", module="benchmarks.sampling") as server:
+            asked = Asked(server.port, "echo", 50, 64, 1, 0, seconds, None)
+            with prepared("benchmarks.load", asdict(asked)) as go:
+                server.ask(ASK)  # what went before
+                cpu, found = _cpu_of(server, go)
+            ticks = server.ask(ASK)
+        message = cpu / found["messages"] * 1e6
+        spent = {part: message * ticks.get(part, 0) / sum(ticks.values()) for part in PARTS}
+        return Sample(message, spent, starved=cpu / found["seconds"] < BUSY)
 
 
 @dataclass(frozen=True)
@@ -295,6 +318,7 @@ WORKS: dict[str, Work] = {
         twins=TIMED,
         goals={(ours, twins[0]): 1.1 for ours, twins in TIMED.items()},
     ),
+    "where": Spent("where the time of a 64-byte echo goes", dict.fromkeys(LOOPS, ())),
     "switch": _inside("two tasks that wake each other", "switch", BOTH, asyncio=1.2, trio=1.1),
     "spawn": _inside("a task started and joined", "spawn", BOTH, asyncio=1.2, trio=1.1),
     "queue": _inside("a queue's put and get", "queue", ASYNCIO, asyncio=1.2),

@@ -82,6 +82,17 @@ def test_a_server_that_is_wrong_ends_the_run(answer: Callable[[bytes], bytes], c
     assert complaint in done.stderr
 
 
+def test_a_message_is_paid_for_in_parts(tmp_path: Path) -> None:
+    """What its parts cost is what it costs, and the system calls are never for nothing."""
+    done = run("benchmarks", "where", "--backend", "asyncio", "--rounds", "1", "--record", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (sample,) = json.loads((tmp_path / "where.json").read_text())["samples"]["bridgeio on asyncio"]
+    parts = sample["details"]
+    assert sum(parts.values()) == pytest.approx(sample["value"])
+    assert parts["send"] > 0
+    assert parts["framework"] + parts["poll"] > 0
+
+
 def test_a_run_tells_of_both_sides(tmp_path: Path) -> None:
     """A table on the screen, and every sample of each subject in the record."""
     options = ["--backend", "asyncio", "--rounds", "1", "--seconds", "0.02", "--record", str(tmp_path)]
