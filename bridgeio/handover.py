@@ -83,7 +83,7 @@ class Handover(Generic[T]):
 
         :raises SharedBetweenRunsError: if who waits is of another run; nothing was taken.
         """
-        giver = self.givers.first()
+        giver = self.givers.first
         if giver is not None:
             self.givers.check_caller()
             giver.item.done = True
@@ -104,7 +104,7 @@ class Handover(Generic[T]):
         self.takers.check_caller()
 
     def _hand_to_first(self, item: T) -> bool:
-        taker = self.takers.first()
+        taker = self.takers.first
         if taker is None:
             return False
         self.takers.check_caller()

@@ -104,7 +104,7 @@ class SignalReceiver:
                 self._host.call_soon_threadsafe(self._hand_out)
 
     def _hand_out(self) -> None:
-        while self._unread and (waiter := self._line.first()) is not None:
+        while self._unread and (waiter := self._line.first) is not None:
             waiter.item.append(self._unread.popleft())
             self._line.grant()
 

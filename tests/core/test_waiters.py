@@ -95,9 +95,14 @@ def host() -> FakeHost:
 
 
 class Counting(Waiter[None]):
-    """Counts how often somebody asks whether it is the one that he looks for."""
+    """Counts how often somebody looks at it, or asks whether it is the one that he looks for."""
 
+    __slots__ = ()
     looks = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        Counting.looks += 1
+        return super().__getattribute__(name)
 
     def __hash__(self) -> int:
         Counting.looks += 1
@@ -109,15 +114,32 @@ class Counting(Waiter[None]):
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_leaving_a_long_line_is_no_search(order: int) -> None:
+def test_leaving_a_long_line_is_no_search(monkeypatch: pytest.MonkeyPatch, order: int) -> None:
     """1,000 waiters who leave, from the front or from the back, take a few looks each, and not each the whole line."""
+    monkeypatch.setattr("bridgeio.waiters.Waiter", Counting)
     line: Line[None] = Line("anything")
-    waiters = [Counting(line, FakeTask(), None, stays=False) for _ in range(1000)]
-    line._waiters.update(dict.fromkeys(waiters))
+    waiters = [line.add(FakeTask(), None) for _ in range(1000)]
     Counting.looks = 0
     assert [waiter() for waiter in waiters[::order]] == [True] * 1000
-    assert Counting.looks < 10_000
+    assert 0 < Counting.looks < 10_000
     assert len(line) == 0
+
+
+def test_who_leaves_the_middle_leaves_the_others_in_order() -> None:
+    """From wherever one goes, by himself or granted among those who are chosen, the rest stand as they stood."""
+    line: Line[int] = Line("anything")
+    waiters = [line.add(FakeTask(), number) for number in range(8)]
+    assert [waiters[number]() for number in (0, 7, 3)] == [True] * 3
+    assert line.grant_those(lambda number: number in {1, 5}) == 2
+    late = line.add(FakeTask(), 8)
+    assert len(line) == 4
+    assert [line.grant() for _ in range(5)] == [waiters[2], waiters[4], waiters[6], late, None]
+    assert len(line) == 0
+    assert [waiter() for waiter in waiters] == [False] * 8
+    last = line.add(FakeTask(), 9)
+    assert line.first is last
+    assert [line.grant_all(), line.grant_all()] == [1, 0]
+    assert last.granted
 
 
 def test_a_granted_waiter_does_not_leave() -> None:
