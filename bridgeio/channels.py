@@ -8,9 +8,9 @@ from math import inf
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from bridgeio.checkpoints import begin, spend
 from bridgeio.errors import BrokenResourceError, ClosedResourceError, EndOfStream, WouldBlock
 from bridgeio.handover import Deal, Handover
+from bridgeio.registry import current_task
 from bridgeio.waiters import Line
 
 __all__ = [
@@ -43,13 +43,13 @@ class MemoryObjectStreamStatistics:
     tasks_waiting_receive: int
 
 
-class _Channel(Generic[T]):
+class _Channel(Handover[T]):
     """What all ends of one stream share."""
 
-    __slots__ = ("handover", "receivers", "senders")
+    __slots__ = ("receivers", "senders")
 
     def __init__(self, room: float) -> None:
-        self.handover: Handover[T] = Handover(room, "a memory object stream")
+        super().__init__(room, "a memory object stream")
         self.senders = 0
         self.receivers = 0
 
@@ -77,7 +77,7 @@ class _End:
         :raises SharedBetweenRunsError: if tasks of another run wait; it is still open then.
         """
         if not self._closed:
-            self._channel.handover.check_caller()
+            self._channel.check_caller()
             self._closed = True
             self._close_one()
 
@@ -87,14 +87,14 @@ class _End:
 
     def statistics(self) -> MemoryObjectStreamStatistics:
         """What the stream is doing now; the same from all its ends."""
-        channel, handover = self._channel, self._channel.handover
+        channel = self._channel
         return MemoryObjectStreamStatistics(
-            current_buffer_used=len(handover.buffer),
-            max_buffer_size=handover.room,
+            current_buffer_used=len(channel.buffer),
+            max_buffer_size=channel.room,
             open_send_streams=channel.senders,
             open_receive_streams=channel.receivers,
-            tasks_waiting_send=len(handover.givers),
-            tasks_waiting_receive=len(handover.takers),
+            tasks_waiting_send=len(channel.givers),
+            tasks_waiting_receive=len(channel.takers),
         )
 
     def __enter__(self) -> Self:
@@ -150,30 +150,36 @@ class MemoryObjectSendStream(_End, Generic[T_contra]):
         :raises BrokenResourceError: if every receiving end is, before or meanwhile; nothing was sent.
         :raises SharedBetweenRunsError: if tasks of another run wait for this stream.
         """
-        task = await begin()
-        self._check_not_broken()
-        handover = self._channel.handover
-        if handover.give(item):
-            await spend(task)
+        task = current_task()
+        if task.scope.cancelled or task.kept:
+            await task.checkpoint_if_cancelled()
+        channel = self._channel
+        if self._closed or not channel.receivers:
+            raise self._broken()
+        if channel.give(item):
+            task.budget -= 1
+            if task.budget <= 0:
+                await task.give_way()
             return
-        deal: Deal[Any] = Deal.of(self, item)
-        await handover.givers.join(task, deal)
+        deal: Deal[Any] = Deal(self, item)
+        await channel.givers.join(task, deal)
         if not deal.done:
-            raise self._closed_error() if self._closed else _broken()
+            raise self._broken()
 
     def send_nowait(self, item: T_contra) -> None:
         """The same without waiting. Callbacks in the run's thread may call it too.
 
         :raises WouldBlock: if nobody is waiting to receive, and there is no room in the buffer.
         """
-        self._check_not_broken()
-        if not self._channel.handover.give(item):
+        if self._closed or not self._channel.receivers:
+            raise self._broken()
+        if not self._channel.give(item):
             raise WouldBlock("nobody is waiting to receive, and the buffer is full")
 
-    def _check_not_broken(self) -> None:
-        self._check_open()
-        if not self._channel.receivers:
-            raise _broken()
+    def _broken(self) -> ClosedResourceError | BrokenResourceError:
+        if self._closed:
+            return self._closed_error()
+        return BrokenResourceError("every receiving end of this stream is closed")
 
     def _open_one(self) -> None:
         self._channel.senders += 1
@@ -181,9 +187,9 @@ class MemoryObjectSendStream(_End, Generic[T_contra]):
     def _close_one(self) -> None:
         channel = self._channel
         channel.senders -= 1
-        self._send_away(channel.handover.givers)
+        self._send_away(channel.givers)
         if not channel.senders:
-            channel.handover.takers.grant_all()
+            channel.takers.grant_all()
 
 
 class MemoryObjectReceiveStream(_End, Generic[T_co]):
@@ -201,20 +207,26 @@ class MemoryObjectReceiveStream(_End, Generic[T_co]):
         :raises ClosedResourceError: if this end is closed, before or meanwhile.
         :raises SharedBetweenRunsError: if tasks of another run wait for this stream.
         """
-        task = await begin()
-        handover: Handover[T_co] = self._channel.handover
-        if self._check_not_ended():
-            item = handover.take()
-            await spend(task)
+        task = current_task()
+        if task.scope.cancelled or task.kept:
+            await task.checkpoint_if_cancelled()
+        channel: _Channel[T_co] = self._channel
+        if not self._closed and channel.can_take():
+            item = channel.take()
+            task.budget -= 1
+            if task.budget <= 0:
+                await task.give_way()
             return item
+        if self._closed or not channel.senders:
+            raise self._ended()
         deal: Deal[T_co] = Deal(self)
         try:
-            await handover.takers.join(task, deal)
+            await channel.takers.join(task, deal)
         except BaseException:
-            handover.give_back(deal)
+            channel.give_back(deal)
             raise
         if not deal.done:
-            raise self._closed_error() if self._closed else _ended()
+            raise self._ended()
         return deal.item
 
     def receive_nowait(self) -> T_co:
@@ -222,10 +234,12 @@ class MemoryObjectReceiveStream(_End, Generic[T_co]):
 
         :raises WouldBlock: if the buffer is empty, and nobody is waiting to send.
         """
-        if not self._check_not_ended():
-            raise WouldBlock("the buffer is empty, and nobody is waiting to send")
-        item: T_co = self._channel.handover.take()
-        return item
+        channel: _Channel[T_co] = self._channel
+        if not self._closed and channel.can_take():
+            return channel.take()
+        if self._closed or not channel.senders:
+            raise self._ended()
+        raise WouldBlock("the buffer is empty, and nobody is waiting to send")
 
     def __aiter__(self) -> Self:
         return self
@@ -236,14 +250,10 @@ class MemoryObjectReceiveStream(_End, Generic[T_co]):
         except EndOfStream:
             raise StopAsyncIteration from None
 
-    def _check_not_ended(self) -> bool:
-        """Whether something is there to be taken; if not, something may still come."""
-        self._check_open()
-        if self._channel.handover.can_take():
-            return True
-        if not self._channel.senders:
-            raise _ended()
-        return False
+    def _ended(self) -> ClosedResourceError | EndOfStream:
+        if self._closed:
+            return self._closed_error()
+        return EndOfStream("every sending end of this stream is closed, and every item was received")
 
     def _open_one(self) -> None:
         self._channel.receivers += 1
@@ -251,9 +261,9 @@ class MemoryObjectReceiveStream(_End, Generic[T_co]):
     def _close_one(self) -> None:
         channel = self._channel
         channel.receivers -= 1
-        self._send_away(channel.handover.takers)
+        self._send_away(channel.takers)
         if not channel.receivers:
-            channel.handover.givers.grant_all()
+            channel.givers.grant_all()
 
 
 class create_memory_object_stream(  # noqa: N801 - called as a function, and subscripted as a type
@@ -278,11 +288,3 @@ class create_memory_object_stream(  # noqa: N801 - called as a function, and sub
             raise ValueError(f"max_buffer_size cannot be negative, and is {max_buffer_size}")
         channel: _Channel[T] = _Channel(max_buffer_size)
         return super().__new__(cls, (MemoryObjectSendStream(channel), MemoryObjectReceiveStream(channel)))
-
-
-def _broken() -> BrokenResourceError:
-    return BrokenResourceError("every receiving end of this stream is closed")
-
-
-def _ended() -> EndOfStream:
-    return EndOfStream("every sending end of this stream is closed, and every item was received")

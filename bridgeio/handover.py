@@ -11,9 +11,9 @@ between he goes on with the item, and the cancel comes at his next wait (rule 2 
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from bridgeio.waiters import Line
+from bridgeio.waiters import Line, Waiter
 
 __all__ = ["Deal", "Handover"]
 
@@ -30,18 +30,10 @@ class Deal(Generic[T]):
 
     __slots__ = ("done", "item", "party")
 
-    item: T
-
-    def __init__(self, party: object) -> None:
+    def __init__(self, party: object, item: Any = None) -> None:
         self.party = party
+        self.item: T = item
         self.done = False
-
-    @classmethod
-    def of(cls, party: object, item: T) -> Deal[T]:
-        """One to give an item with."""
-        deal = cls(party)
-        deal.item = item
-        return deal
 
 
 class Handover(Generic[T]):
@@ -65,8 +57,8 @@ class Handover(Generic[T]):
 
         :raises SharedBetweenRunsError: if who waits is of another run; nothing was given.
         """
-        if self._hand_to_first(item):
-            pass
+        if self.takers.first is not None:
+            self._hand_to(self.takers.first, item)
         elif len(self.buffer) < self.room:
             self.buffer.append(item)
         else:
@@ -76,26 +68,25 @@ class Handover(Generic[T]):
 
     def can_take(self) -> bool:
         """Whether `take` has something to give."""
-        return bool(self.buffer) or len(self.givers) > 0
+        return bool(self.buffer) or self.givers.first is not None
 
     def take(self) -> T:
         """The oldest item. The room goes to the first who waits for it. Only if there is something.
 
         :raises SharedBetweenRunsError: if who waits is of another run; nothing was taken.
         """
-        giver = self.givers.first
-        if giver is not None:
-            self.givers.check_caller()
-            giver.item.done = True
-            self.buffer.append(giver.item.item)  # one too many for a moment, or behind nothing at all
-            self.accepted += 1
-            self.givers.grant()
+        if self.givers.first is not None:
+            self._take_from(self.givers.first)
         return self.buffer.popleft()
 
     def give_back(self, deal: Deal[T]) -> None:
         """For a taker whose wait was not ended but broken off, because its coroutine is being closed: what
         it was given, if anything, goes to the next, or to the front of the buffer."""
-        if deal.done and not self._hand_to_first(deal.item):
+        if not deal.done:
+            return
+        if self.takers.first is not None:
+            self._hand_to(self.takers.first, deal.item)
+        else:
             self.buffer.appendleft(deal.item)
 
     def check_caller(self) -> None:
@@ -103,12 +94,15 @@ class Handover(Generic[T]):
         self.givers.check_caller()
         self.takers.check_caller()
 
-    def _hand_to_first(self, item: T) -> bool:
-        taker = self.takers.first
-        if taker is None:
-            return False
+    def _hand_to(self, taker: Waiter[Deal[T]], item: T) -> None:
         self.takers.check_caller()
         taker.item.item = item
         taker.item.done = True
         self.takers.grant()
-        return True
+
+    def _take_from(self, giver: Waiter[Deal[T]]) -> None:
+        self.givers.check_caller()
+        giver.item.done = True
+        self.buffer.append(giver.item.item)  # one too many for a moment, or behind nothing at all
+        self.accepted += 1
+        self.givers.grant()

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from bridgeio.checkpoints import begin, spend
 from bridgeio.errors import QueueEmpty, QueueFull, QueueShutDown
 from bridgeio.handover import Deal, Handover
+from bridgeio.registry import current_task
 from bridgeio.waiters import Line
 
 __all__ = ["Queue", "QueueStatistics"]
@@ -77,12 +78,17 @@ class Queue(Generic[T]):
 
         :raises QueueShutDown: if the queue is shut down, before or meanwhile; nothing was put.
         """
-        task = await begin()
-        self._check_not_shut_down()
+        task = current_task()
+        if task.scope.cancelled or task.kept:
+            await task.checkpoint_if_cancelled()
+        if self._is_shut_down:
+            raise _shut_down()
         if self._handover.give(item):
-            await spend(task)
+            task.budget -= 1
+            if task.budget <= 0:
+                await task.give_way()
             return
-        deal = Deal.of(self, item)
+        deal: Deal[T] = Deal(self, item)
         await self._handover.givers.join(task, deal)
         if not deal.done:
             raise _shut_down()
@@ -103,10 +109,14 @@ class Queue(Generic[T]):
 
         :raises QueueShutDown: if the queue is shut down and empty, before or meanwhile.
         """
-        task = await begin()
+        task = current_task()
+        if task.scope.cancelled or task.kept:
+            await task.checkpoint_if_cancelled()
         if self._handover.can_take():
             item = self._handover.take()
-            await spend(task)
+            task.budget -= 1
+            if task.budget <= 0:
+                await task.give_way()
             return item
         self._check_not_shut_down()
         deal: Deal[T] = Deal(self)
