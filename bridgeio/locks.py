@@ -17,9 +17,10 @@ from types import TracebackType
 from typing import TypeVar
 
 from bridgeio.checkpoints import begin, spend
-from bridgeio.contract import Task, TaskInfo
+from bridgeio.contract import Task, TaskInfo, get_current
 from bridgeio.errors import WouldBlock
 from bridgeio.registry import current_task
+from bridgeio.unpatched import get_ident
 from bridgeio.waiters import Line, Waiter
 
 __all__ = ["Condition", "ConditionStatistics", "Lock", "LockStatistics"]
@@ -53,27 +54,39 @@ class Lock:
     def __init__(self) -> None:
         self._line: Line[None] = Line("a Lock")  # its holder is the owner
 
-    async def __aenter__(self) -> None:
-        await self.acquire()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
     async def acquire(self) -> None:
         """Waits until the lock is the calling task's. A cancel leaves the line, and nothing behind.
 
         :raises RuntimeError: if the task holds it already.
         :raises SharedBetweenRunsError: if a task of another run holds it.
         """
-        task = await begin()
-        taken = self._take(task)
+        task = get_current()
+        if task is None or task.thread != get_ident():
+            task = current_task()
+        if task.scope.cancelled or task.kept:
+            await task.checkpoint_if_cancelled()
+        line = self._line
+        if line.holder is None:
+            line.holder = task
+            task.budget -= 1
+            if task.budget > 0:
+                return
+            waiting = task.give_way()
+        else:
+            self._check_not_owned_by(task)
+            waiting = line.join(task, None)
         try:
-            await (spend(task) if taken else self._line.join(task, None))
+            await waiting
         except BaseException:
             self._disown(task)
             raise
+
+    __aenter__ = acquire
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
 
     def acquire_nowait(self) -> None:
         """Takes the lock if nobody holds it.
@@ -82,16 +95,28 @@ class Lock:
         :raises RuntimeError: if the task holds it already.
         :raises SharedBetweenRunsError: if a task of another run holds it.
         """
-        if not self._take(current_task()):
+        task = current_task()
+        if self._line.holder is not None:
+            self._check_not_owned_by(task)
+            self._line.check_run(task)
             raise WouldBlock(f"nobody gets {self._line.what} without waiting")
+        self._line.holder = task
 
     def release(self) -> None:
         """Hands the lock to the first who waits for it.
 
         :raises RuntimeError: if the calling task does not hold it.
         """
-        self._check_owned_by(current_task())
-        self._hand_over()
+        task = get_current()
+        if task is None or task.thread != get_ident():
+            task = current_task()
+        line = self._line
+        if line.holder is not task:
+            self._check_owned_by(task)
+        if line.first is None:
+            line.holder = None
+        else:
+            self._hand_over()
 
     def locked(self) -> bool:
         """Whether a task holds it."""
@@ -101,16 +126,6 @@ class Lock:
         """What it is doing now."""
         owner = self._line.holder
         return LockStatistics(owner is not None, None if owner is None else owner.info(), len(self._line))
-
-    def _take(self, task: Task) -> bool:
-        line = self._line
-        if line.holder is None:
-            line.holder = task
-            return True
-        if line.holder is task:
-            raise RuntimeError(f"{task.name} holds this Lock already, and would wait for itself")
-        line.check_run(task)
-        return False
 
     async def _take_back(self, task: Task) -> None:
         """What a cancelled `Condition.wait` ends with: no cancel ends this wait, it comes at the next one."""
@@ -137,6 +152,10 @@ class Lock:
         """The task's coroutine is being closed: if it has the lock, nobody would ever release it."""
         if self._line.holder is task:
             self._hand_over()
+
+    def _check_not_owned_by(self, task: Task) -> None:
+        if self._line.holder is task:
+            raise RuntimeError(f"{task.name} holds this Lock already, and would wait for itself")
 
     def _check_owned_by(self, task: Task, what: str = "this Lock") -> None:
         owner = self._line.holder

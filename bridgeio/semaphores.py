@@ -67,10 +67,19 @@ class Semaphore:
 
         :raises SharedBetweenRunsError: if tasks of another run are waiting.
         """
-        task = await begin()
-        waiter = None if self._take() else self._line.add(task, None)
+        task = current_task()
+        if task.scope.cancelled or task.kept:
+            await task.checkpoint_if_cancelled()
+        waiter = None
+        if self._value:
+            self._value -= 1
+            task.budget -= 1
+            if task.budget > 0:
+                return
+        else:
+            waiter = self._line.add(task, None)
         try:
-            await (spend(task) if waiter is None else waiter.wait())
+            await (task.give_way() if waiter is None else waiter.wait())
         except BaseException:
             if waiter is None or waiter.granted:  # the coroutine is being closed, and would never release
                 self._give()
@@ -81,8 +90,9 @@ class Semaphore:
 
         :raises WouldBlock: if it is.
         """
-        if not self._take():
+        if not self._value:
             raise WouldBlock("this Semaphore's value is zero")
+        self._value -= 1
 
     def release(self) -> None:
         """Gives one back: to the task that has waited longest, else to the value.
@@ -110,12 +120,6 @@ class Semaphore:
     def statistics(self) -> SemaphoreStatistics:
         """What it is doing now."""
         return SemaphoreStatistics(len(self._line))
-
-    def _take(self) -> bool:
-        if self._value == 0:
-            return False
-        self._value -= 1
-        return True
 
     def _give(self) -> None:
         if self._line.grant() is None:
