@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bridgeio.checkpoints import begin, spend
-from bridgeio.waiters import Line
+from bridgeio.contract import get_current
+from bridgeio.registry import current_task
+from bridgeio.unpatched import get_ident
+from bridgeio.waiters import Line, Waiter
 
 __all__ = ["Event", "EventStatistics"]
 
@@ -24,18 +26,24 @@ class Event:
     event stays set. From another thread that is a RuntimeError while tasks wait, and nothing happens.
     """
 
+    __slots__ = ("__weakref__", "_line", "_set")
+
     def __init__(self) -> None:
         self._set = False
-        self._line: Line[None] = Line("an Event")
+        self._line: Line[None] | None = None  # made for who waits: events are made by the thousand, and few have any
 
     def set(self) -> None:
         """Sets the flag and wakes every waiting task.
 
         :raises SharedBetweenRunsError: if those are of another run than the caller.
         """
-        self._line.check_caller()
+        line = self._line
+        if line is not None:
+            line.check_caller()
         self._set = True
-        self._line.grant_all()
+        if line is not None:
+            self._line = None  # nobody will wait any more
+            line.grant_all()
 
     def is_set(self) -> bool:
         """Whether `set` was called."""
@@ -46,12 +54,22 @@ class Event:
 
         :raises SharedBetweenRunsError: if tasks of another run are waiting.
         """
-        task = await begin()
-        if self._set:
-            await spend(task)
-        else:
-            await self._line.join(task, None)
+        task = get_current()
+        if task is None or task.thread != get_ident():
+            task = current_task()
+        if task.scope.cancelled or task.kept:
+            await task.checkpoint_if_cancelled()
+        if not self._set:
+            if self._line is None:
+                self._line = Line("an Event")
+            else:
+                self._line.check_run(task)
+            await task.park(Waiter(self._line, task, None))
+            return
+        task.budget -= 1
+        if task.budget <= 0:
+            await task.give_way()
 
     def statistics(self) -> EventStatistics:
         """What it is doing now."""
-        return EventStatistics(len(self._line))
+        return EventStatistics(0 if self._line is None else len(self._line))

@@ -245,6 +245,7 @@ def test_without_the_baton_a_wake_up_is_lost(monkeypatch: pytest.MonkeyPatch, ho
             rest(parking)
             return
         waiter = waiters.pop()
+        assert event._line is not None
         unguarded = event._line.grant_all  # what `Event.set` does once it has refused foreign threads
         setting = unguarded if how == "without the baton" else partial(waiter.host.call_soon_threadsafe, event.set)
         setter = threading.Thread(target=setting)
