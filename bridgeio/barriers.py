@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import TracebackType
 
 from bridgeio.checkpoints import begin, spend
 from bridgeio.errors import BrokenBarrierError
+from bridgeio.records import Record
 from bridgeio.waiters import Line
 
 __all__ = ["Barrier", "BarrierStatistics"]
 
 
-@dataclass(frozen=True, slots=True)
-class BarrierStatistics:
+class BarrierStatistics(Record):
     """:ivar tasks_waiting: how many tasks are in `Barrier.wait`, and lack others."""
 
     tasks_waiting: int

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from bridgeio.records import Record
 
 __all__ = ["Capabilities"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
+class Capabilities(Record, kw_only=True):
     """Promises that not every framework can keep. ``False`` needs a reason in ``reasons``."""
 
     native_await: bool = True
@@ -34,9 +35,9 @@ class Capabilities:
     """A scope can end a wait for the name service at once."""
     signals_in_any_task: bool = True
     """Any task of a run in the main thread may open a signal receiver, and not only the main task."""
-    reasons: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = MappingProxyType({})
 
     def lacking(self) -> dict[str, str]:
         """The promises not kept, each with its reason."""
-        names = [name for name in self.__slots__ if name != "reasons"]
+        names = [name for name in self._fields if name != "reasons"]
         return {name: self.reasons.get(name, "no reason given") for name in names if not getattr(self, name)}

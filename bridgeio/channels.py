@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from math import inf
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from bridgeio.errors import BrokenResourceError, ClosedResourceError, EndOfStream, WouldBlock
 from bridgeio.handover import Deal, Handover
+from bridgeio.records import Record
 from bridgeio.registry import current_task
 from bridgeio.waiters import Line
 
@@ -25,8 +25,7 @@ T_co = TypeVar("T_co", covariant=True)
 T_contra = TypeVar("T_contra", contravariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryObjectStreamStatistics:
+class MemoryObjectStreamStatistics(Record):
     """:ivar current_buffer_used: how many items are in the buffer.
     :ivar max_buffer_size: how many there may be.
     :ivar open_send_streams: how many clones of the sending end are open.

@@ -22,10 +22,9 @@ from bridgeio.unpatched import original
 if TYPE_CHECKING:
     from subprocess import Popen
 
-__all__ = ["OnExit", "is_child", "reap", "start_child"]
+__all__ = ["is_child", "reap", "start_child"]
 
-OnExit = Callable[[int | None], object]
-"""Called in the host's thread with the exit code, negative for a signal, or ``None`` if it is lost."""
+OnExit = Callable[[int | None], object]  # as in `bridgeio.contract`, which stands above this room
 
 
 class ChildHost(Protocol):

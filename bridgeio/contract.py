@@ -22,7 +22,6 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from socket import SOCK_STREAM
 from time import monotonic
@@ -30,7 +29,6 @@ from typing import Any, ClassVar, TypeVar
 
 from bridgeio.cancellation import Scope, cancel, why
 from bridgeio.capabilities import Capabilities
-from bridgeio.children import OnExit, start_child
 from bridgeio.crossing import Crossing
 from bridgeio.errors import AdapterError
 from bridgeio.limits import BUDGET
@@ -38,6 +36,7 @@ from bridgeio.lookups import AddressInfo, getaddrinfo, getnameinfo, look_up_in_t
 from bridgeio.natives import Feed, NativeGroup, NativeScope, NativeStream
 from bridgeio.poller import Poller
 from bridgeio.pollers import new_poller
+from bridgeio.records import Record
 from bridgeio.tasks import Observed, ScopeState, TaskInfo, families, remember
 from bridgeio.timers import Handle, Timers
 
@@ -76,10 +75,11 @@ CONTRACT = (1, 1)
 
 T = TypeVar("T")
 Main = Callable[[], Coroutine[Any, Any, T]]
+OnExit = Callable[[int | None], object]
+"""Called in the host's thread with a process's exit code, negative for a signal, or ``None`` if it is lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Record):
     """One way to see that the caller is inside a framework.
 
     :ivar rank: probes are asked in this order; see `bridgeio.registry` for the ranks in use.
@@ -90,8 +90,7 @@ class Probe:
     inside: Callable[[], bool]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Adapter:
+class Adapter(Record, kw_only=True):
     """A framework, described without importing it. This is what the entry point names.
 
     :ivar name: what users write as ``backend=``.
@@ -109,7 +108,7 @@ class Adapter:
     install: str
     load: Callable[[], Backend]
     probes: tuple[Probe, ...] = ()
-    capabilities: Capabilities = field(default_factory=Capabilities)
+    capabilities: Capabilities = Capabilities()
     contract: tuple[int, int] = CONTRACT
 
 
@@ -303,6 +302,8 @@ class Host(Crossing, ABC):
 
         :raises OSError: as ``Popen``.
         """
+        from bridgeio.children import start_child  # slow to import, and most programs start no other
+
         return start_child(self, arguments, on_exit)
 
     def blocking_section(self) -> AbstractContextManager[None]:

@@ -16,7 +16,6 @@ import socket
 import struct
 import sys
 from collections import deque
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
@@ -26,6 +25,7 @@ from bridgeio.contract import Host, Task
 from bridgeio.errors import BusyError, SharedBetweenRunsError, StreamClosedError, describe, show_address
 from bridgeio.limits import DATAGRAM_MAX
 from bridgeio.poller import ERROR, FINAL, HANGUP, READ, URGENT, WRITE
+from bridgeio.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +38,7 @@ WRITABLE = WRITE | ERROR | HANGUP
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class DatagramStatistics:
+class DatagramStatistics(Record):
     """What has gone through a datagram socket since it was made.
 
     :ivar received: datagrams that ``receive`` has returned.

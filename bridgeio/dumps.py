@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
 from math import inf
 from time import monotonic
-from typing import TextIO
+from types import CoroutineType
+from typing import Any, TextIO
 
 from bridgeio.contract import Host, ScopeState, Task, never
 from bridgeio.stacks import Frames, awaited_frames, format_frames, frames_up_to, is_from
@@ -44,11 +44,18 @@ def doing(task: Task) -> str:
         said = "running"
     elif abort is not None:
         said = _waiting(abort)
-    elif iscoroutine(task.coro) and getcoroutinestate(task.coro) == CORO_CREATED:
+    elif _not_begun(task.coro):
         said = "not begun"
     else:
         said = task.native_wait() or "about to run"
     return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
+
+
+def _not_begun(coro: Any) -> bool:
+    """`inspect.getcoroutinestate`, which is not worth loading a module of that size."""
+    if not isinstance(coro, CoroutineType):
+        return False
+    return coro.cr_frame is not None and not coro.cr_running and not coro.cr_suspended
 
 
 def stack_of(task: Task) -> list[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bridgeio.contract import get_current
+from bridgeio.records import Record
 from bridgeio.registry import current_task
 from bridgeio.unpatched import get_ident
 from bridgeio.waiters import Line, Waiter
@@ -12,8 +11,7 @@ from bridgeio.waiters import Line, Waiter
 __all__ = ["Event", "EventStatistics"]
 
 
-@dataclass(frozen=True, slots=True)
-class EventStatistics:
+class EventStatistics(Record):
     """:ivar tasks_waiting: how many tasks are in `Event.wait`."""
 
     tasks_waiting: int

@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
-from inspect import iscoroutine
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from bridgeio.registry import backend, surrounding_backend
@@ -43,14 +42,14 @@ def blocking(async_fn: Callable[P, Any]) -> Callable[P, Any]:
     """
 
     given: object = async_fn
-    if iscoroutine(given):
+    if isinstance(given, CoroutineType):
         given.close()
         raise TypeError("blocking() takes the async function itself, and gives one to call: leave out the first ()")
 
     @functools.wraps(async_fn)
     def call(*args: P.args, **kwargs: P.kwargs) -> Any:
         made = async_fn(*args, **kwargs)
-        if iscoroutine(made):
+        if isinstance(made, CoroutineType):
             return _block(made)
         if isinstance(made, AbstractAsyncContextManager):
             return BlockingContext(made)

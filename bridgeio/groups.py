@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from inspect import iscoroutine
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, overload
 
 from bridgeio.cancellation import Scope, move, refresh
@@ -382,13 +381,13 @@ def name_of(function: object, name: object = None) -> str:
 
 def as_coroutine(function: Any, *args: object, **kwargs: object) -> Coroutine[Any, Any, Any]:
     """Calls the function, and refuses what is no coroutine with words that help."""
-    if iscoroutine(function):
+    if isinstance(function, CoroutineType):
         function.close()
         raise TypeError("a coroutine object was given where the async function itself is wanted: leave out the ()")
     if not callable(function):
         raise TypeError(f"an async function is wanted, not {function!r}")
     coro = function(*args, **kwargs)
-    if not iscoroutine(coro):
+    if not isinstance(coro, CoroutineType):
         raise TypeError(
             f"{name_of(function)} is no async function: calling it gave {type(coro).__name__}, not a coroutine"
         )

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bridgeio.errors import show_address
 from bridgeio.groups import name_of
 from bridgeio.limits import check_seconds, check_size
 from bridgeio.reader import Reader
+from bridgeio.records import Record
 from bridgeio.writer import Writer
 
 if TYPE_CHECKING:
+    from logging import Logger
     from ssl import SSLContext
 
-__all__ = ["Handler", "OnError", "ServeOptions"]
+__all__ = ["Handler", "OnError", "ServeOptions", "logger"]
 
 Handler = Callable[[Reader, Writer], Coroutine[Any, Any, object]]
 OnError = Callable[[Exception, Any], object]
 
-logger = logging.getLogger("bridgeio.server")
+
+def logger() -> Logger:
+    """Of all servers. The first server loads `logging`, and not what it has to say first: that there are no
+    descriptors left, and none to load a module with."""
+    import logging
+
+    return logging.getLogger("bridgeio.server")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeOptions:
+class ServeOptions(Record, kw_only=True):
     """What `bridgeio.serve` and its kin were asked for; their parameters say what each means."""
 
     handler: Handler
@@ -40,6 +44,7 @@ class ServeOptions:
     standard_compatible: bool
 
     def __post_init__(self) -> None:
+        logger()
         if not callable(self.handler):
             raise TypeError(f"a handler is an async function of a reader and a writer, not {self.handler!r}")
         if not _is_async(self.handler):
@@ -72,21 +77,23 @@ class ServeOptions:
         try:
             (self.on_error or _log_error)(error, peer)
         except Exception:
-            logger.exception("on_error failed for %s, with this error:", show_address(peer))
+            logger().exception("on_error failed for %s, with this error:", show_address(peer))
             _log_error(error, peer)
 
 
 def _log_error(error: Exception, peer: Any) -> None:
     """The default ``on_error``: a broken connection is no news, failed TLS a warning, anything else an error."""
     if isinstance(error, ConnectionError):
-        logger.info("connection to %s: %s", show_address(peer), error)
+        logger().info("connection to %s: %s", show_address(peer), error)
     elif type(error).__module__ == "ssl":  # which need not be imported
-        logger.warning("TLS with %s: %s", show_address(peer), error)
+        logger().warning("TLS with %s: %s", show_address(peer), error)
     else:
-        logger.error("handler for %s failed", show_address(peer), exc_info=error)
+        logger().error("handler for %s failed", show_address(peer), exc_info=error)
 
 
 def _is_async(function: Any) -> bool:
+    from inspect import iscoroutinefunction  # slow to import, and loaded by now under most frameworks
+
     while hasattr(function, "func"):  # functools.partial
         function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+    return iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)

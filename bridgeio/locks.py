@@ -12,13 +12,13 @@ when its turn has come, in the order in which they were notified, whatever order
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
 from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Task, TaskInfo, get_current
 from bridgeio.errors import WouldBlock
+from bridgeio.records import Record
 from bridgeio.registry import current_task
 from bridgeio.unpatched import get_ident
 from bridgeio.waiters import Line, Waiter
@@ -30,8 +30,7 @@ T = TypeVar("T")
 _INSIDE = "the Lock of this Condition, which is used inside `async with condition:`"
 
 
-@dataclass(frozen=True, slots=True)
-class LockStatistics:
+class LockStatistics(Record):
     """:ivar locked: whether a task holds it.
     :ivar owner: the task that holds it, or ``None``.
     :ivar tasks_waiting: how many tasks are in `Lock.acquire`.
@@ -164,8 +163,7 @@ class Lock:
             raise RuntimeError(f"{task.name} does not hold {what}: {held}")
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionStatistics:
+class ConditionStatistics(Record):
     """:ivar tasks_waiting: how many tasks are in `Condition.wait` and were not notified yet.
     :ivar lock_statistics: what its lock is doing.
     """

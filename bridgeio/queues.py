@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
 from typing import Generic, TypeVar
 
 from bridgeio.checkpoints import begin, spend
 from bridgeio.errors import QueueEmpty, QueueFull, QueueShutDown
 from bridgeio.handover import Deal, Handover
+from bridgeio.records import Record
 from bridgeio.registry import current_task
 from bridgeio.waiters import Line
 
@@ -17,8 +17,7 @@ __all__ = ["Queue", "QueueStatistics"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class QueueStatistics:
+class QueueStatistics(Record):
     """:ivar current_size: how many items are in the queue.
     :ivar maxsize: how many there may be; zero or less for no bound.
     :ivar unfinished_tasks: items put for which `Queue.task_done` was not called.

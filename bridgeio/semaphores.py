@@ -8,7 +8,6 @@ Rule 2: a task whose wait is cancelled has what it waited for, or it has left th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import isinf
 from types import TracebackType
 from typing import Self
@@ -16,14 +15,14 @@ from typing import Self
 from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Host, Task
 from bridgeio.errors import SharedBetweenRunsError, WouldBlock
+from bridgeio.records import Record
 from bridgeio.registry import current_task
 from bridgeio.waiters import Line, Waiter
 
 __all__ = ["CapacityLimiter", "CapacityLimiterStatistics", "Semaphore", "SemaphoreStatistics", "check_limiter"]
 
 
-@dataclass(frozen=True, slots=True)
-class SemaphoreStatistics:
+class SemaphoreStatistics(Record):
     """:ivar tasks_waiting: how many tasks are in `Semaphore.acquire`."""
 
     tasks_waiting: int
@@ -126,8 +125,7 @@ class Semaphore:
             self._value += 1
 
 
-@dataclass(frozen=True, slots=True)
-class CapacityLimiterStatistics:
+class CapacityLimiterStatistics(Record):
     """:ivar borrowed_tokens: how many tokens are borrowed.
     :ivar total_tokens: how many there are.
     :ivar borrowers: who has one: a `TaskInfo` for a task, else what it was borrowed on behalf of.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextvars
-import logging
 import os
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +16,11 @@ from bridgeio.contract import Host
 from bridgeio.errors import show_address
 from bridgeio.events import Event
 from bridgeio.groups import TASK_STATUS_IGNORED, TaskGroup, TaskStatus, create_task_group, name_of
-from bridgeio.handlers import Handler, OnError, ServeOptions
+from bridgeio.handlers import Handler, OnError, ServeOptions, logger
 from bridgeio.limits import GRACE, HANDSHAKE_TIMEOUT, LIMIT, UNRESPONSIVE_AFTER, WRITE_LIMIT
 from bridgeio.listeners import BACKLOG, QUEUED, Listener, bind_all, bind_unix, take_over
 from bridgeio.reader import Reader
+from bridgeio.records import Record
 from bridgeio.resolver import Resolver, check_resolver, resolve
 from bridgeio.scopes import CancelScope, current_time, move_on_after, sleep
 from bridgeio.sockets import SocketSource
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["DrainReport", "Handler", "Server", "Serving", "current_server", "serve", "serve_task", "serve_unix"]
 
 Bind = Callable[[], Coroutine[Any, Any, Sequence[tuple[socket.socket, str | None]]]]
-
-logger = logging.getLogger("bridgeio.server")
 
 _CONNECTION: contextvars.ContextVar[_Connection | None] = contextvars.ContextVar("bridgeio_connection", default=None)
 _OUT_OF_DESCRIPTORS_PAUSE = 0.1  # seconds; long enough that a connection may have ended
@@ -53,8 +50,7 @@ def current_server() -> Server:
     return connection.server
 
 
-@dataclass(frozen=True, slots=True)
-class DrainReport:
+class DrainReport(Record):
     """What became of the connections that were open when a server was told to close.
 
     :ivar finished: handlers that ended by themselves, within the grace.
@@ -71,15 +67,17 @@ class DrainReport:
     seconds: float = 0.0
 
 
-@dataclass(slots=True, eq=False)
 class _Connection:
-    server: Server
-    source: SocketSource
-    writer: Writer
-    name: str
-    scope: CancelScope
-    finished: bool = False
-    failed: bool = False
+    __slots__ = ("failed", "finished", "name", "scope", "server", "source", "writer")
+
+    def __init__(self, server: Server, source: SocketSource, writer: Writer, name: str) -> None:
+        self.server = server
+        self.source = source
+        self.writer = writer
+        self.name = name
+        self.scope = CancelScope()
+        self.finished = False
+        self.failed = False
 
 
 class Server:
@@ -200,7 +198,7 @@ class Server:
             await self._wait_for(late)
         deaf = late & self._connections
         for connection in deaf:
-            logger.error("handler %s ignores its cancellation; its socket is shut", connection.name)
+            logger().error("handler %s ignores its cancellation; its socket is shut", connection.name)
             connection.writer.abort()
         with move_on_after(UNRESPONSIVE_AFTER / 8, shield=True):
             await self._wait_for(deaf)
@@ -241,7 +239,7 @@ class Server:
                 else:
                     self._start(*accepted)
             except OSError as error:  # out of descriptors or memory: some connection must end first
-                logger.error("cannot accept on %s, trying again: %s", show_address(listener.address), error)
+                logger().error("cannot accept on %s, trying again: %s", show_address(listener.address), error)
                 listener.pause()
                 await sleep(_OUT_OF_DESCRIPTORS_PAUSE)
             await spend(task)
@@ -260,12 +258,12 @@ class Server:
             return
         reader, writer = stream_over(source, self._options.limit, self._options.write_limit)
         name = f"{self._name_of_handler} for {show_address(peer)}"
-        connection = _Connection(self, source, writer, name, CancelScope())
+        connection = _Connection(self, source, writer, name)
         self._connections.add(connection)
         try:
             self._group.start_soon(self._handle, connection, reader, name=name)
         except (RuntimeError, OSError) as error:  # the system refuses a thread, where a task is one
-            logger.error("connection from %s is refused, no task can be started: %s", show_address(peer), error)
+            logger().error("connection from %s is refused, no task can be started: %s", show_address(peer), error)
             self._connections.discard(connection)
             writer.abort()
 

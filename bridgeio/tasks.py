@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from math import inf
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 from bridgeio.cancellation import Scope
+from bridgeio.records import Record
 
 __all__ = ["Observed", "ScopeState", "TaskInfo", "families", "hosts", "parent_of", "remember"]
 
@@ -124,7 +125,7 @@ def parent_of(task: Any) -> Any:
     return None if node is None else node.task
 
 
-class ScopeState(NamedTuple):
+class ScopeState(Record):
     """What a scope around a task looked like.
 
     :ivar called: it was cancelled, itself.

@@ -212,7 +212,6 @@ def test_what_is_not_promised_is_listed(session: pytest.Pytester) -> None:
     """A test that needs what an adapter declared away is skipped, and listed with the reason, never silently."""
     session.makeconftest(
         """
-        from dataclasses import replace
         import pytest
         from bridgeio.contract import Capabilities
         from bridgeio.testing import plugin
@@ -221,7 +220,7 @@ def test_what_is_not_promised_is_listed(session: pytest.Pytester) -> None:
         def a_poor_adapter():
             lacking = Capabilities(native_await=False, reasons={"native_await": "it has no such thing"})
             honest = plugin.adapter
-            plugin.adapter = lambda name: replace(honest(name), capabilities=lacking)
+            plugin.adapter = lambda name: honest(name).__replace__(capabilities=lacking)
             yield
             plugin.adapter = honest
         """
