@@ -1,4 +1,4 @@
-"""Which poller this platform has: the choice, in one place."""
+"""Which poller this platform has: the choice, in one place. Only the best is imported with bridgeio."""
 
 from __future__ import annotations
 
@@ -6,17 +6,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from bridgeio.epoll import EpollPoller
-from bridgeio.kqueue import KqueuePoller
 from bridgeio.poller import Poller, Watcher
 from bridgeio.unpatched import original
-from bridgeio.watching import WatchingPoller
 
 __all__ = ["new_poller"]
-
-BEST_FIRST: tuple[tuple[type[EpollPoller] | type[KqueuePoller], str], ...] = (
-    (EpollPoller, "epoll"),
-    (KqueuePoller, "kqueue"),
-)
 
 
 class PollerHost(Watcher, Protocol):
@@ -27,10 +20,20 @@ class PollerHost(Watcher, Protocol):
 
 def new_poller(host: PollerHost) -> Poller:
     """The best poller of this platform; where it has none, one watch of the host's for each socket."""
-    for kind, name in BEST_FIRST:
-        try:
-            original("select", name)
-        except AttributeError:
-            continue
-        return kind(host.call_soon_threadsafe)
+    if _selects("epoll"):
+        return EpollPoller(host.call_soon_threadsafe)
+    if _selects("kqueue"):
+        from bridgeio.kqueue import KqueuePoller
+
+        return KqueuePoller(host.call_soon_threadsafe)
+    from bridgeio.watching import WatchingPoller
+
     return WatchingPoller(host)
+
+
+def _selects(name: str) -> bool:
+    try:
+        original("select", name)
+    except AttributeError:
+        return False
+    return True

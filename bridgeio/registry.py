@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import os
 from collections.abc import Callable
 from functools import cache
@@ -192,8 +191,10 @@ def _adapters() -> dict[str, str]:
 
 def _exists(module: str) -> bool:
     """Whether the module can be imported, without importing it; a folder without code cannot."""
+    from importlib.util import find_spec
+
     try:
-        spec = importlib.util.find_spec(module)
+        spec = find_spec(module)
     except (ImportError, ValueError):
         return False
     return spec is not None and spec.origin is not None

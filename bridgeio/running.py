@@ -9,13 +9,12 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from bridgeio.events import Event
 from bridgeio.groups import as_coroutine
-from bridgeio.oversight import Oversight
 from bridgeio.registry import backend as load_backend
 from bridgeio.registry import current_host, current_task
+from bridgeio.runvars import LAST_LOOKS
 from bridgeio.scopes import CancelScope
 from bridgeio.server import Handler, Server, serve, serve_unix
 from bridgeio.signals import signals_call, signals_wake
-from bridgeio.standard import check_written
 from bridgeio.streams import end_fed, flush_lingering
 from bridgeio.visits import end_visits
 
@@ -51,6 +50,8 @@ def run(
     :raises TypeError: for an option that the backend does not know.
     :raises OSError: if what `open_stdout` or `open_stderr` had taken could not be written, and nobody was told.
     """
+    from bridgeio.oversight import Oversight  # logging and tracebacks: most frameworks have loaded them by now
+
     chosen = load_backend(backend)
     oversight = Oversight(backend_options or {})
 
@@ -68,7 +69,8 @@ def run(
                 if len(task.host.mains) == 1:
                     await end_fed(task.host)
             task.host.mains.discard(task)
-        check_written(task.host)
+        for look in task.host.variables.get(LAST_LOOKS, ()):
+            look(task.host)
         return result
 
     try:

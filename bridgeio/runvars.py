@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar, final, overload
 from bridgeio.contract import Host
 from bridgeio.registry import running_host
 
-__all__ = ["EventLoopToken", "RunVar", "RunvarToken", "current_token", "kept_by"]
+__all__ = ["LAST_LOOKS", "EventLoopToken", "RunVar", "RunvarToken", "current_token", "kept_by"]
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -149,3 +149,7 @@ def kept_by(host: Host, variable: RunVar[T], make: Callable[[], T]) -> T:
     if found is _NOTHING:
         found = host.variables[variable] = make()
     return found
+
+
+LAST_LOOKS: RunVar[set[Callable[[Host], object]]] = RunVar("bridgeio.runvars.last_looks")
+"""Calls to be made when a run that went well has ended all it had; what they raise, it raises."""

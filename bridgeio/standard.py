@@ -33,13 +33,13 @@ from bridgeio.guarded import GuardedWriter
 from bridgeio.limits import LIMIT, LINGER, WRITE_LIMIT, check_size
 from bridgeio.pipes import PipeSource
 from bridgeio.reader import Reader
-from bridgeio.runvars import RunVar, kept_by
+from bridgeio.runvars import LAST_LOOKS, RunVar, kept_by
 from bridgeio.scopes import move_on_after
 from bridgeio.threadcache import Tell, cache
 from bridgeio.unpatched import original
 from bridgeio.writer import Writer
 
-__all__ = ["FileSink", "FileSource", "check_written", "open_stderr", "open_stdin", "open_stdout"]
+__all__ = ["FileSink", "FileSource", "open_stderr", "open_stdin", "open_stdout"]
 
 NAMES = ("the standard input", "the standard output", "the standard error")
 CHUNK = 65536  # bytes that a thread reads or writes at once
@@ -102,12 +102,13 @@ async def _open_output(fd: int, pythons: Any, write_limit: int) -> Writer:
         own = _opened_anew(fd, os.O_WRONLY)
         sink: Any = FileSink(host, fd, NAMES[fd]) if own is None else _PipeSink(host, own, NAMES[fd])
         writer = streams[fd] = (GuardedWriter if host.guarded else Writer)(sink)
+        kept_by(host, LAST_LOOKS, set).add(_check_written)
     writer.write_limit = write_limit
     await spend(task)
     return writer
 
 
-def check_written(host: Host) -> None:
+def _check_written(host: Host) -> None:
     """At the end of a run that went well.
 
     :raises OSError: if something that was written to a standard stream is lost, and nobody has been told.

@@ -1,4 +1,4 @@
-"""What carries bytes both ways, as a `Reader` and a `Writer`, and an end of a pipe as one of them."""
+"""What carries bytes both ways, as a `Reader` and a `Writer`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from bridgeio.ends import ByteEnds, ByteSink
 from bridgeio.events import Event
 from bridgeio.guarded import GuardedWriter
 from bridgeio.limits import LIMIT, UNRESPONSIVE_AFTER, WRITE_LIMIT
-from bridgeio.pipes import PipeSource
 from bridgeio.reader import Reader
 from bridgeio.scopes import move_on_after
 from bridgeio.sockets import is_unix
 from bridgeio.writer import Writer
 
-__all__ = ["end_fed", "flush_lingering", "pipe_reader", "pipe_writer", "stream_over", "tune", "writer_over"]
+__all__ = ["end_fed", "flush_lingering", "stream_over", "tune", "writer_over"]
 
 
 def stream_over(source: ByteEnds, limit: int = LIMIT, write_limit: int = WRITE_LIMIT) -> tuple[Reader, Writer]:
@@ -27,19 +26,6 @@ def writer_over(sink: ByteSink, reader: Reader | None = None, write_limit: int =
     """The writer that the sink's host needs."""
     kind = GuardedWriter if sink.host.guarded else Writer
     return kind(sink, reader, write_limit=write_limit)
-
-
-def pipe_reader(host: Host, fd: int, name: object = None, limit: int = LIMIT) -> Reader:
-    """Reads from a pipe or pty; the descriptor is closed at the end of the run at the latest.
-
-    :param name: whose end it is, for messages.
-    """
-    return Reader(PipeSource(host, fd, name), limit)
-
-
-def pipe_writer(host: Host, fd: int, name: object = None, write_limit: int = WRITE_LIMIT) -> Writer:
-    """Writes to a pipe or pty; the descriptor is closed at the end of the run at the latest."""
-    return writer_over(PipeSource(host, fd, name, writing=True), write_limit=write_limit)
 
 
 def tune(sock: socket.socket) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading  # noqa: F401 # if it were loaded in such a thread, it would take that for the main one
 from collections.abc import Callable
 from typing import Any
 

@@ -16,7 +16,6 @@ from bridgeio.errors import StreamClosedError
 from bridgeio.pipes import PipeSource
 from bridgeio.pollers import new_poller
 from bridgeio.reader import Reader
-from bridgeio.streams import pipe_reader, pipe_writer
 from bridgeio.watching import WatchingPoller
 from bridgeio.writer import Writer
 from descriptors import open_descriptors
@@ -47,7 +46,7 @@ def pipe_to(host: FakeHost) -> Iterator[tuple[PipeSource, int]]:
 def pipe_from(host: FakeHost) -> Iterator[tuple[Writer, int]]:
     """A writer on the host, and the raw read end."""
     theirs, ours = os.pipe()
-    writer = pipe_writer(host, ours, "the other end")
+    writer = Writer(PipeSource(host, ours, "the other end", writing=True))
     try:
         yield writer, theirs
     finally:
@@ -212,7 +211,7 @@ def test_the_descriptor_is_closed_once(host: FakeHost) -> None:
 def test_the_end_of_the_run_closes_it(host: FakeHost) -> None:
     """A pipe that nobody has closed is closed with its host, and every use of it after that says so."""
     ours, theirs = os.pipe()
-    reader = pipe_reader(host, ours)
+    reader = Reader(PipeSource(host, ours))
     host.poller().end()
     assert ours not in open_numbers()
     with pytest.raises(StreamClosedError, match="has ended"):

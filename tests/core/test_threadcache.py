@@ -5,10 +5,28 @@ from __future__ import annotations
 import os
 import signal
 import warnings
+from pathlib import Path
 
 from bridgeio.crossing import Answer
 from bridgeio.threadcache import Tell, ThreadCache
 from bridgeio.unpatched import original
+from fresh import run_isolated
+
+THREADING_WANTED = """
+from bridgeio.crossing import Answer
+from bridgeio.threadcache import cache
+
+def work():
+    import threading
+    asked = threading.current_thread()
+    return lambda: there.give(asked)
+
+there = Answer()
+cache.start(work)
+worker = there.wait()
+import threading
+print(threading.main_thread() is threading.current_thread() is not worker)
+"""
 
 
 def test_a_thread_is_idle_before_it_tells() -> None:
@@ -61,3 +79,8 @@ def test_a_forked_child_has_no_idle_threads() -> None:
     _, status = original("os", "waitpid")(pid, 0)
     assert status == 0
     cache.end_idle()
+
+
+def test_no_thread_is_taken_for_the_main_one(tmp_path: Path) -> None:
+    """``threading`` takes the thread that loads it for the main one: here that cannot be one of ours."""
+    assert run_isolated(THREADING_WANTED, tmp_path) == "True\n"
