@@ -25,6 +25,7 @@ from bridgeio.channels import (
     create_memory_object_stream,
 )
 from bridgeio.client import open_connection, open_unix_connection
+from bridgeio.dumps import dump_tasks
 from bridgeio.errors import (
     AdapterError,
     BackendBusyError,
@@ -80,7 +81,6 @@ if TYPE_CHECKING:  # what is loaded when it is used first; the same names stand 
     from bridgeio.accepted import serve_stream
     from bridgeio.barriers import Barrier, BarrierStatistics
     from bridgeio.datagrams import DatagramStatistics
-    from bridgeio.dumps import dump_tasks
     from bridgeio.facade import blocking
     from bridgeio.files import AsyncFile, open_file, wrap_file
     from bridgeio.guards import ResourceGuard
@@ -235,7 +235,6 @@ _LATE = {
     "accepted": ("serve_stream",),
     "barriers": ("Barrier", "BarrierStatistics"),
     "datagrams": ("DatagramStatistics",),
-    "dumps": ("dump_tasks",),
     "facade": ("blocking",),
     "files": ("AsyncFile", "open_file", "wrap_file"),
     "guards": ("ResourceGuard",),

@@ -50,7 +50,7 @@ def run(
     :raises TypeError: for an option that the backend does not know.
     :raises OSError: if what `open_stdout` or `open_stderr` had taken could not be written, and nobody was told.
     """
-    from bridgeio.oversight import Oversight  # logging and tracebacks: most frameworks have loaded them by now
+    from bridgeio.oversight import Oversight  # slow to import, and not to be loaded by a signal handler
 
     chosen = load_backend(backend)
     oversight = Oversight(backend_options or {})

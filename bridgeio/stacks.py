@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Iterator
-from traceback import StackSummary
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
@@ -61,6 +60,8 @@ def is_from(frame: FrameType, places: Iterable[str]) -> bool:
 
 def format_frames(frames: Frames) -> list[str]:
     """As tracebacks show them, in single lines."""
+    from traceback import StackSummary  # slow to import; every run has loaded it by now, and so have most frameworks
+
     summary = StackSummary.extract(iter(frames[-_DEEPEST:]))
     left_out = len(frames) - len(summary)
     lines = [f"... {left_out} outer frames"] if left_out > 0 else []

@@ -31,6 +31,7 @@ AT_ONCE = {
     "create_memory_object_stream",
     "create_task_group",
     "current_server",
+    "dump_tasks",
     "fail_after",
     "get_current_task",
     "move_on_after",
@@ -56,7 +57,7 @@ found = []
 together = threading.Barrier(16)
 def ask():
     together.wait()
-    found.append((bridgeio.run_process, bridgeio.Path, bridgeio.to_thread, bridgeio.dump_tasks))
+    found.append((bridgeio.run_process, bridgeio.Path, bridgeio.to_thread, bridgeio.every))
 threads = [threading.Thread(target=ask) for _ in range(16)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
