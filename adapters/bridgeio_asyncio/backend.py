@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any, TypeVar
 
 from bridgeio.contract import Backend, Main, Scope
@@ -49,6 +47,9 @@ class AsyncioBackend(Backend):
         return host_of(asyncio.get_running_loop(), self.name)
 
     def versions(self) -> dict[str, str]:
+        import platform  # slow to import, as the other is, and seldom asked for
+        from importlib.metadata import version
+
         if self.name == "uvloop":
             return {"uvloop": version("uvloop")}
         return {"asyncio": platform.python_version()}

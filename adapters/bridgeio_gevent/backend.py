@@ -6,7 +6,6 @@ import contextlib
 import signal
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextvars import copy_context
-from importlib.metadata import version
 from inspect import iscoroutine
 from types import FrameType
 from typing import Any, TypeVar
@@ -64,6 +63,8 @@ class GeventBackend(Backend):
             CURRENT.reset(current)
 
     def versions(self) -> dict[str, str]:
+        from importlib.metadata import version  # slow to import, and seldom asked for
+
         return {"gevent": version("gevent"), "greenlet": version("greenlet")}
 
 

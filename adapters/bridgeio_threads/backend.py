@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import platform
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context, copy_context
@@ -67,6 +66,8 @@ class ThreadsBackend(Backend):
                 CURRENT.reset(token)
 
     def versions(self) -> dict[str, str]:
+        import platform  # slow to import, and seldom asked for
+
         return {"threads": platform.python_version()}
 
     def _new_host(self) -> ThreadsHost:

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.metadata import version
 from types import FrameType
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -62,6 +61,8 @@ class TwistedBackend(Backend):
         return host_of(reactor)
 
     def versions(self) -> dict[str, str]:
+        from importlib.metadata import version  # slow to import, and seldom asked for
+
         versions = {"Twisted": version("twisted")}
         reactor = sys.modules.get("twisted.internet.reactor")
         if reactor is not None:

@@ -23,6 +23,7 @@ ALLOWED = {
     "enum",
     "errno",
     "functools",
+    "gc",
     "heapq",
     "importlib",
     "itertools",
@@ -78,6 +79,14 @@ def test_looking_at_every_export_loads_no_framework(tmp_path: Path) -> None:
 def test_importing_an_adapter_loads_no_framework(adapter: str, tmp_path: Path) -> None:
     """An adapter can be looked at where its framework is missing: it imports the framework when it is asked to run."""
     assert top_level(modules_loaded(f"import {adapter}", tmp_path)) & FRAMEWORKS == set()
+
+
+@pytest.mark.parametrize("adapter", [folder.name for folder in adapter_folders()])
+def test_a_run_reads_no_metadata(adapter: str, tmp_path: Path) -> None:
+    """Neither the core nor an adapter of ours asks which distributions are installed before somebody wants to know."""
+    code = f"import {adapter}\ntry: {adapter}.ADAPTER.load()\nexcept ImportError: pass\nimport bridgeio.oversight"
+    kept = modules_loaded(code, tmp_path) & {"importlib.metadata", "bridgeio.dumps"}
+    assert kept == {"bridgeio.dumps"}
 
 
 def test_importing_the_core_does_no_work(tmp_path: Path) -> None:
