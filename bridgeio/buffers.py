@@ -31,7 +31,10 @@ class Send(Protocol):
 class ReceiveBuffer:
     """Bytes that have come and are not yet asked for.
 
-    :cvar storage: what holds them; a test puts a type here that counts what is copied.
+    A chunk stays as it came, and is taken apart by slices, which is what Python does best. A short rest of the
+    one before is put before it; only what trickles in behind a longer one is collected.
+
+    :cvar storage: what collects; a test puts a type here that counts what is copied.
     :ivar size: how many there are.
     """
 
@@ -40,23 +43,55 @@ class ReceiveBuffer:
     __slots__ = ("_bytes", "_searched", "_separator", "_start", "size")
 
     def __init__(self) -> None:
-        self._bytes = self.storage()
+        self._bytes: bytes | bytearray = b""
         self._start = 0
         self._searched = 0
         self._separator = b""
         self.size = 0
 
     def append(self, data: Bytes) -> None:
-        self._bytes += data
-        self.size += len(data)
+        size = len(data)
+        if type(data) is bytes and self.size <= size:
+            self._bytes = bytes(self._bytes[self._start :]) + data if self.size else data
+            self._start = 0
+        else:
+            if type(self._bytes) is bytes:
+                self._bytes = self.storage(self._bytes[self._start :])
+                self._start = 0
+            self._bytes += data
+        self.size += size
 
     def take(self, count: int) -> bytes:
         """The first ``count`` bytes, or all there are."""
         start = self._start
-        with memoryview(self._bytes) as view:
-            data = bytes(view[start : start + count])
+        held = self._bytes
+        if type(held) is bytes:
+            data = held[start : start + count]
+        else:
+            with memoryview(held) as view:
+                data = bytes(view[start : start + count])
         self._drop(len(data))
         return data
+
+    def take_until(self, separator: bytes, limit: int) -> bytes | None:
+        """Everything up to and with the separator; ``None`` unless that begins within the first ``limit`` bytes.
+
+        `find` and `take` in one, written out for the usual case: a line out of many in one chunk.
+        """
+        held = self._bytes
+        if type(held) is not bytes or separator != self._separator or self._searched:
+            found = self.find(separator)
+            return self.take(found + len(separator)) if 0 <= found <= limit else None
+        start = self._start
+        end = held.find(separator, start)
+        if not 0 <= end - start <= limit:
+            return None
+        end += len(separator)
+        self._start = end
+        self.size -= end - start
+        if not self.size:
+            self._close_gap()
+        return held[start:end]
 
     def take_into(self, target: memoryview) -> int:
         """Fills the start of ``target``; how many bytes that were."""
@@ -84,8 +119,16 @@ class ReceiveBuffer:
     def _drop(self, count: int) -> None:
         self.size -= count
         self._start += count
-        self._searched = max(0, self._searched - count)
+        if self._searched:
+            self._searched = max(0, self._searched - count)
         if self._start >= self.size:
+            self._close_gap()
+
+    def _close_gap(self) -> None:
+        if not self.size:
+            self._bytes = b""
+            self._start = 0
+        elif isinstance(self._bytes, bytearray):
             del self._bytes[: self._start]
             self._start = 0
 

@@ -97,6 +97,20 @@ class Reader:
 
         :raises LimitOverrunError: if the line is longer than the limit; it stays in the stream.
         """
+        if self._buffer.size:  # one of many lines in a chunk: a tenth of it would be the call of `readuntil`
+            task = get_current()
+            if task is None or task.thread != get_ident():
+                task = current_task()
+            if task.scope.cancelled or task.kept:
+                await task.checkpoint_if_cancelled()
+            if self._reading:
+                raise self._busy()
+            line = self._buffer.take_until(b"\n", self.limit)
+            if line is not None:
+                task.budget -= 1
+                if task.budget <= 0:
+                    await task.give_way()
+                return line
         try:
             return await self.readuntil(b"\n")
         except IncompleteReadError as error:
@@ -122,28 +136,25 @@ class Reader:
             raise self._busy()
         buffer = self._buffer
         source = self._source
-        size = len(separator)
         data: bytes | None = None
         waited = False
-        self._reading = True
-        try:
-            while not buffer.size or (found := buffer.find(separator)) < 0:
-                self._check_limit(buffer.size - size + 1, "no separator came")
+        while not buffer.size or (data := buffer.take_until(separator, self.limit)) is None:
+            if buffer.size:
+                self._check_limit(separator)
+            self._reading = True
+            try:
                 while not source.readable or (data := self._receive_now(self._chunk)) is None:
                     if waited and task.scope.cancelled:
                         await task.checkpoint_if_cancelled()
                     waited = True
                     await source.wait_readable(task)
-                if not data:
-                    raise IncompleteReadError(buffer.take(buffer.size), None)
-                if not buffer.size and -1 < data.find(separator) == len(data) - size <= self.limit:
-                    break  # the usual case: one whole message, and no copy
-                buffer.append(data)
-            else:
-                self._check_limit(found, "the separator came later than that")
-                data = buffer.take(found + size)
-        finally:
-            self._reading = False
+            finally:
+                self._reading = False
+            if not data:
+                raise IncompleteReadError(buffer.take(buffer.size), None)
+            if not buffer.size and -1 < data.find(separator) == len(data) - len(separator) <= self.limit:
+                break  # the usual case: one whole message, and no copy
+            buffer.append(data)
         task.budget -= 1
         if task.budget <= 0:
             await task.give_way()
@@ -323,7 +334,12 @@ class Reader:
         source.recv = raise_again
         return describe(error, "read from", source.peer)
 
-    def _check_limit(self, consumed: int, how: str) -> None:
+    def _check_limit(self, separator: bytes) -> None:
+        """What is buffered is no whole message: is there room for more?"""
+        buffer = self._buffer
+        consumed, how = buffer.find(separator), "the separator came later than that"
+        if consumed < 0:
+            consumed, how = buffer.size - len(separator) + 1, "no separator came"
         if consumed > self.limit:
             raise LimitOverrunError(
                 f"{how} within the limit of {self.limit} bytes; discard_until() skips what is there", consumed

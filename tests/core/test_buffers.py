@@ -86,10 +86,32 @@ def test_taking_single_bytes_moves_little() -> None:
             moved[0] += len(self)
 
     buffer = _buffer_on(Counting)
-    buffer.append(bytes(100_000))
+    for size in (60_000, 40_000):
+        buffer.append(bytes(size))
     for _ in range(100_000):
         assert buffer.take(1) == b"\0"
-    assert moved[0] <= 100_000
+    assert 0 < moved[0] <= 100_000
+
+
+def test_what_comes_to_an_empty_buffer_is_not_copied() -> None:
+    """Nor when it is taken whole: a chunk that is one message is handed on as it came."""
+    buffer, message = ReceiveBuffer(), b"a whole message\n"
+    buffer.append(message)
+    assert buffer.take_until(b"\n", 100) is message
+
+
+@pytest.mark.parametrize("pieces", [[b"ab\r\ncd\r\n"], [b"ab\r\nc", b"d\r", b"\n"], [bytearray(b"ab\r\ncd\r\n")]])
+def test_taking_up_to_a_separator(pieces: list[bytes]) -> None:
+    """However the bytes came: a message each, nothing past the limit, and nothing that is not whole."""
+    buffer = ReceiveBuffer()
+    for piece in pieces:
+        buffer.append(piece)
+    assert buffer.take_until(b"\r\n", 1) is None
+    assert buffer.take_until(b"\r\n", 2) == b"ab\r\n"
+    assert buffer.take_until(b"!", 100) is None
+    taken = buffer.take_until(b"\r\n", 100)
+    assert (taken, type(taken), buffer.size) == (b"cd\r\n", bytes, 0)
+    assert buffer.take_until(b"\r\n", 100) is None
 
 
 def _buffer_on(storage: type[bytearray]) -> ReceiveBuffer:
