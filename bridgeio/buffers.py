@@ -143,13 +143,19 @@ class SendBuffer:
         self._sent = 0
         self.size = 0
 
-    def append(self, data: Bytes) -> None:
-        """Keeps a copy, because the caller may change what it passed."""
-        self.keep(bytes(data))
+    def append(self, data: Bytes, sent: int = 0) -> None:
+        """Keeps what is left when so much was sent; a copy, if it is something that the caller may change."""
+        if type(data) is bytes:
+            self.keep(data, sent)
+        else:
+            self.keep(bytes(data[sent:]))
 
-    def keep(self, chunk: bytes) -> None:
+    def keep(self, chunk: bytes, sent: int = 0) -> None:
+        """:param sent: that much of it is sent; only while there is nothing else."""
+        if sent:
+            self._sent = sent
         self._chunks.append(chunk)
-        self.size += len(chunk)
+        self.size += len(chunk) - sent
 
     def move_to(self, other: SendBuffer) -> None:
         """All that is left goes to the end of another's."""
@@ -188,8 +194,8 @@ class SealedBuffer(SendBuffer):
         self._seal = seal
         before.move_to(self)
 
-    def append(self, data: Bytes) -> None:
-        self.keep(self._seal(data))
+    def append(self, data: Bytes, sent: int = 0) -> None:
+        self.keep(self._seal(data[sent:]))
 
 
 def flat(data: Bytes) -> memoryview:

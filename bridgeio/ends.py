@@ -44,6 +44,8 @@ class ByteSink(Protocol):
     :ivar send: takes some of the bytes, and says how many; raises `BlockingIOError` if it takes none now,
         and any other `OSError` if it never will.
     :ivar usable: whether it may be tried at all; see ``why_unusable``.
+    :ivar gather: ``send`` for several pieces. Taking only a part of them says that there is no room now, too: what
+        ``call_when_writable`` was given is called when there is.
     :ivar broke: a ``send`` has raised this, for those who are to hear of it, too.
     :ivar closed: whether ``close`` was called, and has happened. If it takes its time, what
         ``call_when_writable`` was given is called after it, too.

@@ -63,7 +63,12 @@ class PipeSource(DescriptorSource):
         return not self.terminal
 
     def gather(self, chunks: Sequence[Bytes]) -> int:
-        return _to_terminal(os.writev, self.fd, chunks) if self.terminal else os.writev(self.fd, chunks)
+        if not self.terminal:
+            return os.writev(self.fd, chunks)
+        sent = _to_terminal(os.writev, self.fd, chunks)
+        if sent < sum(map(len, chunks)):
+            _check_reader(self.fd)
+        return sent
 
     def end_write(self) -> None:
         """A pipe has ended when nobody has its write end open any more, so there is nothing left to close."""
@@ -115,12 +120,13 @@ def _to_terminal(write: Callable[[int, T], int], fd: int, data: T) -> int:
     try:
         return write(fd, data)
     except BlockingIOError:
-        if _has_hung_up(fd):
-            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
+        _check_reader(fd)
         raise
 
 
-def _has_hung_up(fd: int) -> bool:
+def _check_reader(fd: int) -> None:
+    """:raises BrokenPipeError: if the other end of the terminal has hung up."""
     asked = original("select", "poll")()
     asked.register(fd, 0)
-    return bool(asked.poll(0))
+    if asked.poll(0):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None

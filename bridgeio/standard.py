@@ -303,10 +303,12 @@ class FileSink(_InThreads):
         if self._error is not None:
             raise self._error
         written, self._written = self._written, 0
-        if written:
-            return written
-        self._start(partial(_write, self._fd, b"".join(chunks)[:CHUNK]))
-        raise BlockingIOError
+        rest = b"".join(chunks)[written : written + CHUNK]
+        if rest:
+            self._start(partial(_write, self._fd, rest))
+        if not written:
+            raise BlockingIOError
+        return written
 
     def call_when_writable(self, callback: Callable[[], None] | None) -> None:
         self._on_writable = callback

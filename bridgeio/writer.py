@@ -115,7 +115,7 @@ class Writer:
         except OSError as error:
             raise self._fail(error) from error
         if sent < size:
-            self._pending.append(data[sent:])
+            self._pending.append(data, sent)
             self._source.call_when_writable(self._flush)
 
     def writelines(self, data: Iterable[Bytes]) -> None:
@@ -365,7 +365,7 @@ class Writer:
             self._source.broke(error)
             raise
         if sent < len(data):
-            self._pending.keep(data[sent:])
+            self._pending.keep(data, sent)
             self._source.call_when_writable(self._flush)
 
     def _send_sealed(self, data: Bytes) -> int:
@@ -395,19 +395,29 @@ class Writer:
         self._error = describe(again(error), operation, self._source.peer)
 
     def _flush(self) -> None:
-        """Sends what is waiting until the kernel takes no more; called at each writability."""
+        """Called at each writability."""
+        try:
+            if not self._send_pending():
+                if self._pending.size <= self._low:
+                    self._drainers.wake_all()
+                return
+        except OSError as error:
+            self._fail(error)
+        self._flushed()
+
+    def _send_pending(self) -> bool:
+        """Whether all is sent; else the kernel takes no more now. Taking only a part says that, too: see epoll(7)."""
         pending = self._pending
         try:
             while pending.size:
                 chunks = pending.first()
-                pending.sent(self._source.gather(chunks))
+                sent = self._source.gather(chunks)
+                pending.sent(sent)
+                if sent < sum(map(len, chunks)):
+                    return False
         except BlockingIOError:
-            if pending.size <= self._low:
-                self._drainers.wake_all()
-            return
-        except OSError as error:
-            self._fail(error)
-        self._flushed()
+            return False
+        return True
 
     def _flushed(self) -> None:
         self._source.call_when_writable(None)

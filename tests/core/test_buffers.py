@@ -145,6 +145,22 @@ def test_a_send_buffer_keeps_a_copy() -> None:
     assert [bytes(view) for view in buffer.first()] == [b"mine"]
 
 
+def test_a_chunk_that_was_sent_in_part_is_kept_without_a_copy() -> None:
+    """Bytes stay as they are; of what the caller may change, just the rest is copied."""
+    buffer, chunk = SendBuffer(), b"0123456789"
+    buffer.append(chunk, 4)
+    buffer.append(memoryview(bytearray(b"abc")))
+    first, second = buffer.first()
+    assert first.obj is chunk
+    assert (bytes(first), bytes(second), buffer.size) == (b"456789", b"abc", 9)
+    buffer.sent(7)
+    assert (bytes(buffer.first()[0]), buffer.size) == (b"bc", 2)
+    changing = SendBuffer()
+    changing.append(memoryview(mine := bytearray(b"0123")), 3)
+    mine[:] = b"...."
+    assert (bytes(changing.first()[0]), changing.size) == (b"3", 1)
+
+
 def test_one_send_has_a_bounded_number_of_pieces() -> None:
     """The kernel refuses more than a certain number of pieces at once."""
     buffer = SendBuffer()
