@@ -75,28 +75,28 @@ class Baton:
     """A mutex with a queue.
 
     :param report: is told the exception of a call out of the queue.
+    :ivar mutex: whoever has it holds the baton.
     """
 
-    __slots__ = ("_mutex", "_report", "queue")
+    __slots__ = ("_report", "mutex", "queue")
 
     def __init__(self, report: Callable[[BaseException], None]) -> None:
         self.queue: deque[Gate | Callable[[], object]] = deque()
-        self._mutex = _allocate_lock()
+        self.mutex = _allocate_lock()
         self._report = report
 
     def take(self, gate: Gate) -> None:
         """Waits for it at the end of the queue. An exception is raised with the baton held."""
-        if self._mutex.acquire(False):
+        if self.mutex.acquire(False):
             return
         self.queue.append(gate)
-        if self._mutex.acquire(False):
-            self.drop()
+        self.look_again()
         gate.wait()
 
     def drop(self) -> None:
         """Hands it to the first in the queue, after making the calls that stand before."""
         queue = self.queue
-        mutex = self._mutex
+        mutex = self.mutex
         while True:
             while queue:
                 first = queue.popleft()
@@ -108,6 +108,11 @@ class Baton:
             if not queue or not mutex.acquire(False):
                 return
 
+    def look_again(self) -> None:
+        """Somebody has queued while it was being freed; see rule 4."""
+        if self.mutex.acquire(False):
+            self.drop()
+
     def give_way(self, gate: Gate) -> None:
         """Everybody who is in the queue now has a turn first."""
         self.queue.append(gate)
@@ -117,8 +122,7 @@ class Baton:
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Makes the call while nobody else holds the baton. From anywhere, signal handlers too."""
         self.queue.append(callback)
-        if self._mutex.acquire(False):
-            self.drop()
+        self.look_again()
 
     def forget_others(self) -> None:
         """After a fork the threads that queued are in the parent."""

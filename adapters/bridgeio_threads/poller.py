@@ -39,9 +39,13 @@ class ThreadsPoller(Poller):
             self._host.unserved = True
 
     def covered_by(self, task: ThreadTask) -> None:
-        """The task, about to park, polls for some of them itself: it is draining."""
-        for source, events in task.arms:
+        """The task, about to park, polls for some of them itself: it is draining, or reads from the same peer. To
+        have the attendant wake for what an echo has left over would be two more changes of threads for a message."""
+        for source, events in [*task.arms] if self.wanted else ():
             if events == WRITE and source in self.wanted:
+                self.wanted[source] = task
+            elif self.wanted.get(source, task) is None:
+                task.arms.append((source, WRITE))
                 self.wanted[source] = task
 
     def given_to(self, server: object) -> list[Arm]:

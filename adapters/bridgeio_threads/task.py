@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Generator
-from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from types import FrameType, coroutine
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bridgeio.contract import BUDGET, Scope, Task
 from bridgeio.unpatched import get_ident, original
@@ -25,22 +25,20 @@ class Cancelled(BaseException):
     """A cancellation on threads. No `Exception`, so that ``except Exception`` lets it pass."""
 
 
-class _Nothing:
-    """What is left to await when a park has returned: it has blocked in the call."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return _ENDED
-
-
+@coroutine
 def _no_steps() -> Generator[Any, Any, None]:
     yield from ()
 
 
-_ENDED = _no_steps()
-_ENDED.close()
-_NOTHING = _Nothing()
+def _nothing() -> Awaitable[None]:
+    """What is left to await when a park has returned: it has blocked in the call. A generator that has ended may
+    be awaited again and again, and enters no frame."""
+    ended: Any = _no_steps()
+    ended.close()
+    return cast("Awaitable[None]", ended)
+
+
+_NOTHING = _nothing()
 
 
 class ThreadTask(Task):
@@ -98,7 +96,10 @@ class ThreadTask(Task):
     def wake(self) -> None:
         if self.abort is not None:
             self.abort = None
-            self.parking.rouse()
+            if self.parking.asleep:
+                self.parking.rouse()
+
+    wake_now = wake
 
     def interrupt(self) -> bool:
         return False
@@ -138,21 +139,18 @@ class ThreadTask(Task):
     def _poll(self) -> None:
         host = self.host
         timeout = host.serve(self) if host.unserved else None
-        for fd, events in self.parking.poll(self.arms, timeout):
-            self._deliver(fd, events)
+        self._poll_for(timeout)
         if timeout is not None:
             host.run_due()
 
-    def _deliver(self, fd: int, events: int) -> None:
-        """A number that is nobody's here any more was polled before its source was closed."""
-        for source, _ in self.arms:
-            if source.fd == fd and source.registered:
-                self._call_source(source, events)
-                if self.abort is not None:
-                    self._ignore_idle(source)
-                return
+    def _poll_for(self, timeout: float | None) -> None:
+        for fd, events in self.parking.poll(self.arms, timeout):
+            for source, _ in self.arms:
+                if source.fd == fd and source.registered:  # else it was closed meanwhile, and the number is nobody's
+                    self._deliver(source, events)
+                    break
 
-    def _call_source(self, source: Any, events: int) -> None:
+    def _deliver(self, source: Any, events: int) -> None:
         """What it calls is the host's, as if another thread had polled; what it raises strikes this task."""
         host = self.host
         host.calling = self._ident
@@ -160,6 +158,8 @@ class ThreadTask(Task):
             source.on_event(events)
         finally:
             host.calling = 0
+        if self.abort is not None:
+            self._ignore_idle(source)
 
     def _ignore_idle(self, source: Any) -> None:
         """It can be written to and nothing is left over: asked again, it would say so for ever."""
@@ -187,12 +187,12 @@ class ThreadTask(Task):
 
     def _serve_at_once(self) -> None:
         """What the host owes its descriptors and timers, without waiting for any."""
-        self.arms = self.host.sockets.given_to(self)
+        host = self.host
+        self.arms = host.sockets.given_to(self)
         if self.arms:
-            for fd, events in self.parking.poll(self.arms, 0.0):
-                self._deliver(fd, events)
+            self._poll_for(0.0)
             self._disarm()
-        self.host.run_due()
+        host.run_due()
 
     def _taken_strike(self) -> BaseException:
         error, self.struck_by = self.struck_by, None

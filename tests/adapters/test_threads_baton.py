@@ -158,7 +158,7 @@ def test_who_queues_just_before_the_release_is_seen() -> None:
     """Dropping looks at the queue once more: whoever queued meanwhile has seen the baton held."""
     baton, calls = Baton(fail), list[str]()
     arriving = [lambda: calls.append("seen")]
-    baton._mutex = LateMutex(lambda: baton.queue.extend(arriving.pop() for _ in arriving[:]))  # type: ignore[assignment]
+    baton.mutex = LateMutex(lambda: baton.queue.extend(arriving.pop() for _ in arriving[:]))  # type: ignore[assignment]
     baton.take(Gate())
     baton.drop()
     assert calls == ["seen"]
@@ -167,9 +167,9 @@ def test_who_queues_just_before_the_release_is_seen() -> None:
 def test_who_queues_just_after_the_release_sees_it() -> None:
     """Taking tries once more when it has queued: the baton may have been dropped meanwhile."""
     baton, calls = Baton(fail), list[str]()
-    baton._mutex = LateMutex(lambda: None, refusals=1)  # type: ignore[assignment]
+    baton.mutex = LateMutex(lambda: None, refusals=1)  # type: ignore[assignment]
     baton.take(Gate())
-    baton._mutex = LateMutex(lambda: None)  # type: ignore[assignment]
+    baton.mutex = LateMutex(lambda: None)  # type: ignore[assignment]
     baton.call_soon(lambda: calls.append("at once"))
     assert calls == ["at once"]
 

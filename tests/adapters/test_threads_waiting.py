@@ -181,6 +181,38 @@ def test_draining_is_done_by_the_task_that_drains() -> None:
         run(lambda: main(port))
 
 
+def test_what_an_echo_has_left_over_is_sent_by_who_reads_the_next() -> None:
+    """Written, not drained, and on to the next read: the reading task polls for both, and nobody is started for it."""
+    left_over: list[int] = []
+
+    async def main() -> None:
+        stop = bridgeio.Event()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            reader, writer = bridgeio.wrap(ours)
+            async with bridgeio.create_task_group() as group:
+                group.start_soon(stop.wait)
+                writer.write(MEGABYTES)
+                left_over.append(writer.get_write_buffer_size())
+                took_all = threading.Thread(target=_take_and_answer, args=(theirs, len(MEGABYTES)))
+                took_all.start()
+                assert await reader.readexactly(4) == b"done"
+                left_over.append(writer.get_write_buffer_size())
+                assert not host().attendant.running
+                stop.set()
+            writer.close()
+        took_all.join()
+
+    run(main)
+    assert left_over[0] > left_over[1] == 0
+
+
+def _take_and_answer(sock: socket.socket, size: int) -> None:
+    while size:
+        size -= len(sock.recv(65536))
+    sock.sendall(b"done")
+
+
 def test_waiting_for_the_close_of_an_idle_stream_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """``wait_closed`` of a stream that is open and writable is no busy loop."""
 
