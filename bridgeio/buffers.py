@@ -133,13 +133,16 @@ class ReceiveBuffer:
             self._start = 0
 
 
+_NO_CHUNKS: deque[bytes] = deque()  # of every buffer that holds nothing: one of its own would take 600 bytes
+
+
 class SendBuffer:
     """Bytes that the kernel has not taken yet."""
 
     __slots__ = ("_chunks", "_sent", "size")
 
     def __init__(self) -> None:
-        self._chunks: deque[bytes] = deque()
+        self._chunks = _NO_CHUNKS
         self._sent = 0
         self.size = 0
 
@@ -154,6 +157,8 @@ class SendBuffer:
         """:param sent: that much of it is sent; only while there is nothing else."""
         if sent:
             self._sent = sent
+        if self._chunks is _NO_CHUNKS:
+            self._chunks = deque()
         self._chunks.append(chunk)
         self.size += len(chunk) - sent
 
@@ -177,9 +182,11 @@ class SendBuffer:
         while chunks and count >= len(chunks[0]):
             count -= len(chunks.popleft())
         self._sent = count
+        if not chunks:
+            self._chunks = _NO_CHUNKS
 
     def clear(self) -> None:
-        self._chunks.clear()
+        self._chunks = _NO_CHUNKS
         self._sent = 0
         self.size = 0
 
