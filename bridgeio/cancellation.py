@@ -39,7 +39,7 @@ class Scope:
     def __init__(self, parent: Scope | None = None) -> None:
         self.task: Cancellable | None = None
         self.parent: Scope | None = None
-        self.children: set[Scope] = set()
+        self.children: set[Scope] | None = None  # most never have any
         self.shielded = False
         self.called = False
         self.cancelled = False
@@ -50,12 +50,17 @@ class Scope:
 
     def link(self, parent: Scope) -> None:
         self.parent = parent
-        parent.children.add(self)
+        children = parent.children
+        if children is None:
+            parent.children = {self}
+        else:
+            children.add(self)
         self.cancelled = self.called or (parent.cancelled and not self.shielded)
 
     def unlink(self) -> None:
-        if self.parent is not None:
-            self.parent.children.discard(self)
+        parent = self.parent
+        if parent is not None and parent.children is not None:
+            parent.children.discard(self)
             self.parent = None
 
 
@@ -90,16 +95,17 @@ def refresh(top: Scope) -> None:
         node.edge = False
         if cancelled and node.task is not None and node.task.scope is node:
             concerned.append(node.task)
-        nodes.extend(node.children)
+        nodes.extend(node.children or ())
     for task in concerned:
         _tell(task)
 
 
 def move(root: Scope, parent: Scope) -> None:
     """Hangs a node, and all below it, elsewhere in the tree; what changes for its tasks, they hear."""
+    was = root.cancelled
     root.unlink()
-    root.parent = parent
-    parent.children.add(root)
+    root.link(parent)
+    root.cancelled = was  # for `refresh` to see what changes
     refresh(root)
 
 
@@ -112,7 +118,7 @@ def redeliver(top: Scope) -> None:
         node.edge = False
         if node.task is not None and node.task.scope is node:
             concerned.append(node.task)
-        nodes.extend(child for child in node.children if child.cancelled)
+        nodes.extend(child for child in node.children or () if child.cancelled)
     for task in concerned:
         _tell(task)
 

@@ -335,7 +335,7 @@ class _Start:
         return False
 
     def _move_to_group(self) -> None:
-        for root in list(self.scope.children):
+        for root in list(self.scope.children or ()):
             move(root, self._group.cancel_scope)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from math import inf
+from sys import exception
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from bridgeio.cancellation import Scope, redeliver, refresh
 from bridgeio.checkpoints import begin
 from bridgeio.contract import get_current
 from bridgeio.registry import check_thread, current_host, current_task, is_in_thread_of
+from bridgeio.timers import put_off
 from bridgeio.unpatched import get_ident
 
 if TYPE_CHECKING:
@@ -49,19 +50,20 @@ class CancelScope(Scope):
     :ivar cancelled_caught: whether leaving the block absorbed the cancellation.
     """
 
-    __slots__ = ("_amid", "_by_hand", "_deadline", "_host", "_native", "_timer", "cancelled_caught")
+    __slots__ = ("_amid", "_by_hand", "_host", "_native", "cancelled_caught", "queued_for", "when")
 
     def __init__(self, *, deadline: float = inf, shield: bool = False) -> None:
-        _check_number(deadline)
-        super().__init__()
+        if deadline != deadline:
+            _check_number(deadline)
+        Scope.__init__(self)  # super() would cost more than this
         self.shielded = shield
         self.cancelled_caught = False
+        self.when = deadline
+        self.queued_for = inf
         self._amid = 0
-        self._deadline = deadline
         self._by_hand = False
         self._host: Host | None = None
         self._native: NativeScope | None = None
-        self._timer: Timer | None = None
 
     def cancel(self, reason: str | None = None) -> None:
         """Cancels the block. A second call tells a task that swallowed the first once more.
@@ -83,7 +85,7 @@ class CancelScope(Scope):
             self._native.cancel(reason)
             return
         if self._is_overdue():
-            self._expire()
+            self.ring()
         if self.called:
             redeliver(self)
         else:
@@ -99,27 +101,27 @@ class CancelScope(Scope):
         if self.called or not self._is_overdue():
             return self.called
         if self._host is not None and is_in_thread_of(self._host):  # else the timer will see to it
-            self._expire()  # who was told so is cancelled at the next wait
+            self.ring()  # who was told so is cancelled at the next wait
         return True
 
     @property
     def deadline(self) -> float:
         """Seconds on `current_time`'s clock; infinity for none."""
-        return self._native.deadline if self._native is not None else self._deadline
+        return self._native.deadline if self._native is not None else self.when
 
     @deadline.setter
     def deadline(self, when: float) -> None:
-        task, timer = get_current(), self._timer
-        own = task is not None and task is self.task and task.thread == get_ident()
-        if own and timer is not None and timer.put_off(when):
-            self._deadline = when  # the usual case: a task's own, for each message
-        else:
-            self._move_deadline(when)
+        if self.queued_for <= when < inf:  # as in `put_off`
+            task = get_current()
+            if task is not None and task is self.task and task.thread == get_ident():
+                self.when = when  # the usual case: a task's own, for each message
+                return
+        self._move_deadline(when)
 
     def _move_deadline(self, when: float) -> None:
         _check_number(when)
         self._check_thread()
-        self._deadline = when
+        self.when = when
         if self._native is not None:
             self._native.deadline = when
         elif self._host is not None and self.parent is not None:  # entered, and not left
@@ -142,12 +144,28 @@ class CancelScope(Scope):
     def __enter__(self) -> CancelScope:
         if self._host is not None:
             raise RuntimeError("this CancelScope was entered before; make a new one for each block")
-        task = current_task()
+        task = get_current()
+        if task is None or task.thread != get_ident():
+            task = current_task()
         self._host = host = task.host
         if host.native_scopes:
-            self._enter_native(host.open_scope(self._deadline, self.shielded))
-        else:
-            self._enter_tree(task, host)
+            self._enter_native(host.open_scope(self.when, self.shielded))
+            return self
+        parent = task.scope
+        self.task = task
+        self.link(parent)
+        if self.cancelled:
+            self.edge = parent.edge and not self.called
+        if (amid := exception()) is not None:
+            self._amid = id(amid)  # not the error itself: it would hold this frame, and so this scope
+        task.scope = self
+        if self.when != inf and not self.called:
+            if self.when > host.now():
+                host.timers.enter(self)
+            else:
+                self.ring()
+        if self.called:
+            _tell_of(self, task)
         return self
 
     def __exit__(
@@ -155,6 +173,23 @@ class CancelScope(Scope):
     ) -> bool:
         if self._native is not None:
             return self._leave_native(kind, error, trace)
+        task, parent = get_current(), self.parent
+        if (
+            error is None
+            and task is not None
+            and task.scope is self
+            and task.thread == get_ident()
+            and parent is not None
+            and not (self.cancelled or self.edge or parent.cancelled)
+        ):  # as a rule: nothing has happened
+            if self.queued_for != inf:
+                task.host.timers.leave(self)
+            task.scope = parent
+            self.unlink()
+            return False
+        return self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> bool:
         task = self._check_innermost()
         rest = self._without_ours(task, error)
         if error is not None and rest is not error:
@@ -179,7 +214,7 @@ class CancelScope(Scope):
         """Stands for a scope that the framework has entered already: a native group's own."""
         self._host = host
         self._native = native
-        native.deadline = self._deadline
+        native.deadline = self.when
         native.shield = self.shielded
         if self.called:
             native.cancel(self.reason)
@@ -192,18 +227,6 @@ class CancelScope(Scope):
     def _check_thread(self) -> None:
         if self._host is not None and (self.parent is not None or self._native is not None):  # else nobody is inside
             check_thread(self._host, "a method of a CancelScope")
-
-    def _enter_tree(self, task: Task, host: Host) -> None:
-        parent = task.scope
-        self.task = task
-        self.link(parent)
-        self.edge = self.cancelled and parent.edge and not self.called
-        self._amid = id(sys.exception())  # not the error itself: it would hold this frame, and so this scope
-        task.scope = self
-        if self._deadline != inf:
-            self._set_timer(host)
-        if self.called:
-            _tell_of(self, task)
 
     def _check_innermost(self) -> Task:
         task = current_task()
@@ -276,21 +299,21 @@ class CancelScope(Scope):
             self.settle()
 
     def _set_timer(self, host: Host) -> None:
-        deadline, timer = self._deadline, self._timer
         if self.called:
             return
-        if deadline <= host.now():
-            self._expire()
-        elif timer is None or not timer.put_off(deadline):
+        if self.when <= host.now():
+            self.ring()
+        elif not put_off(self, self.when):
             self._stop_timer()
-            if deadline != inf:
-                self._timer = host.timers.add(deadline, self._expire)
+            if self.when != inf:
+                host.timers.enter(self)
 
     def _is_overdue(self) -> bool:
         """Whether the deadline has passed, and the host has had no time yet to say so."""
-        return self._timer is not None and self._host is not None and self._deadline <= self._host.now()
+        return self.queued_for != inf and self._host is not None and self.when <= self._host.now()
 
-    def _expire(self) -> None:
+    def ring(self) -> None:
+        """The deadline has passed."""
         self._stop_timer()
         if not self.called:
             self.called = True
@@ -298,9 +321,8 @@ class CancelScope(Scope):
             refresh(self)
 
     def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._host is not None:
+            self._host.timers.leave(self)
 
 
 def _tell_of(scope: Scope, task: Task) -> None:
@@ -338,7 +360,7 @@ def move_on_after(delay: float | None, *, shield: bool = False) -> CancelScope:
 
     The seconds count from this call, not from entering the block.
     """
-    return CancelScope(deadline=_after(delay), shield=shield)
+    return CancelScope(deadline=inf if delay is None else current_time() + delay, shield=shield)
 
 
 def move_on_at(deadline: float, *, shield: bool = False) -> CancelScope:
@@ -352,7 +374,7 @@ def fail_after(delay: float | None, *, shield: bool = False) -> CancelScope:
     The seconds count from this call. A block cancelled by hand before the deadline ends quietly, and
     one that ends in time, or with another error, is left alone.
     """
-    return _FailScope(deadline=_after(delay), shield=shield)
+    return _FailScope(deadline=inf if delay is None else current_time() + delay, shield=shield)
 
 
 def fail_at(deadline: float, *, shield: bool = False) -> CancelScope:
@@ -447,7 +469,3 @@ _FOR_EVER = _SleepForEver()
 def _check_number(deadline: float) -> None:
     if deadline != deadline:  # only NaN is not itself
         raise ValueError("a deadline must be a number, not NaN")
-
-
-def _after(delay: float | None) -> float:
-    return inf if delay is None else current_time() + delay

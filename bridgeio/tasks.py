@@ -147,7 +147,7 @@ def families(tasks: Iterable[Any]) -> list[Any]:
         node = nodes.pop()
         if node.task is not None:
             found[node.task] = None
-        nodes.extend(list(node.children))
+        nodes.extend(list(node.children or ()))
     return list(found)
 
 

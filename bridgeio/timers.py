@@ -1,20 +1,20 @@
 """All deadlines of a run, behind one timer of the host.
 
-A deadline that is taken back leaves its entry in the heap until the entry comes to the top or until
-such leftovers are half of the heap: a timeout that is set for each message and never fires costs one
-push, and no call into the host. One that is put off keeps its entry, which goes to its new place when
+A deadline that is taken back leaves its entry in the heap, unless that is the last, until the entry comes to
+the top or until such leftovers are half of the heap: a timeout that is set for each message and never fires
+costs one push, and no call into the host. One that is put off keeps its entry, which goes to its new place when
 it comes to the top: a timeout that each message sets anew costs two comparisons.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
+from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
 from typing import Protocol
 
-__all__ = ["CallAt", "Handle", "Timer", "Timers"]
+__all__ = ["CallAt", "Due", "Handle", "Timer", "Timers", "put_off"]
 
 _KEEP = 64  # leftovers that are never worth a clean-up
 
@@ -28,37 +28,55 @@ class Handle(Protocol):
 CallAt = Callable[[float, Callable[[], None]], Handle]
 
 
+class Due(Protocol):
+    """What can stand in `Timers`: a `Timer`, or what has a time of its own, as a cancel scope does.
+
+    :ivar when: may be put off by setting it, see `put_off`.
+    :ivar queued_for: the time of its entry in the heap; infinity if it has none.
+    """
+
+    when: float
+    queued_for: float
+
+    def ring(self) -> object:
+        """It is due, and stands here no more."""
+
+
 class Timer:
     """A callback that is due at a time; ``cancel()`` takes it back, at any time, any number of times."""
 
-    __slots__ = ("_timers", "callback", "queued_for", "when")
+    __slots__ = ("_timers", "queued_for", "ring", "when")
 
     def __init__(self, timers: Timers, when: float, callback: Callable[[], object]) -> None:
         self._timers = timers
         self.when = when
-        self.queued_for = when
-        self.callback: Callable[[], object] | None = callback
+        self.queued_for = inf
+        self.ring = callback
 
     def cancel(self) -> None:
-        if self.callback is not None:
-            self.callback = None
-            self._timers.leftover()
+        self._timers.leave(self)
+        self.ring = _nothing
 
-    def put_off(self, when: float) -> bool:
-        """Moves it to another time, if it has not fired and that is no earlier than its place in the heap."""
-        if self.callback is None or not self.queued_for <= when < inf:
-            return False
-        self.when = when
-        return True
+
+def _nothing() -> None:
+    """What a timer calls that was taken back."""
+
+
+def put_off(due: Due, when: float) -> bool:
+    """Moves it to another time, if it stands in a heap and that is no earlier than its place there."""
+    if not due.queued_for <= when < inf:
+        return False
+    due.when = when
+    return True
 
 
 class Timers:
-    """A heap of `Timer` over a host's ``now`` and ``call_at``."""
+    """A heap of `Due` over a host's ``now`` and ``call_at``."""
 
     def __init__(self, now: Callable[[], float], call_at: CallAt) -> None:
         self._now = now
         self._call_at = call_at
-        self._heap: list[tuple[float, int, Timer]] = []
+        self._heap: list[tuple[float, int, Due]] = []
         self._order = count()
         self._leftovers = 0
         self._armed: Handle | None = None
@@ -72,16 +90,31 @@ class Timers:
         if when != when:  # only NaN is not itself
             raise ValueError("a time must be a number, not NaN")
         timer = Timer(self, when, callback)
-        self._push(timer)
-        if when < self._armed_for:
-            self._arm(when)
+        if when != inf:
+            self.enter(timer)
         return timer
 
-    def leftover(self) -> None:
+    def enter(self, due: Due) -> None:
+        """It is to ring at its time, which is a number, and not infinity."""
+        when = due.queued_for = due.when
+        heappush(self._heap, (when, next(self._order), due))
+        if when < self._armed_for:
+            self._arm(when)
+
+    def leave(self, due: Due) -> None:
+        """It is not to ring any more, if it was."""
+        if due.queued_for == inf:
+            return
+        due.queued_for = inf
+        heap = self._heap
+        if heap and heap[-1][2] is due:  # as a rule: the newest is the latest, and nothing stands below it
+            heap.pop()
+            return
         self._leftovers += 1
-        if self._leftovers > _KEEP and self._leftovers * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].callback is not None]
-            heapq.heapify(self._heap)
+        if self._leftovers > _KEEP and self._leftovers * 2 > len(heap):
+            live = {entry[2]: entry for entry in heap if entry[2].queued_for == entry[0]}
+            self._heap = list(live.values())
+            heapify(self._heap)
             self._leftovers = 0
 
     def close(self) -> None:
@@ -95,26 +128,22 @@ class Timers:
         now = self._now()
         try:
             while self._heap and self._heap[0][0] <= now:
-                timer = heapq.heappop(self._heap)[2]
-                if timer.callback is None:
+                at, _, due = heappop(self._heap)
+                if due.queued_for != at:
                     self._leftovers -= 1
-                elif timer.when > now:
-                    self._push(timer)
+                elif due.when > now:
+                    self.enter(due)
                 else:
-                    callback, timer.callback = timer.callback, None
-                    callback()
+                    due.queued_for = inf
+                    due.ring()
         finally:
             self._drop_leftovers_on_top()
             if self._heap:
                 self._arm(self._heap[0][0])
 
-    def _push(self, timer: Timer) -> None:
-        timer.queued_for = timer.when
-        heapq.heappush(self._heap, (timer.when, next(self._order), timer))
-
     def _drop_leftovers_on_top(self) -> None:
-        while self._heap and self._heap[0][2].callback is None:
-            heapq.heappop(self._heap)
+        while self._heap and self._heap[0][2].queued_for != self._heap[0][0]:
+            heappop(self._heap)
             self._leftovers -= 1
 
     def _arm(self, when: float) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from bridgeio.timers import Timer
+from bridgeio.timers import Timer, put_off
 from fake_host import FakeHost
 
 
@@ -82,12 +82,12 @@ def test_a_timer_that_is_put_off() -> None:
     timer = host.timers.add(1, lambda: fired.append("put off"))
     host.timers.add(6, lambda: fired.append("next"))
     for when in range(201, 1000):
-        assert timer.put_off(when / 200)
+        assert put_off(timer, when / 200)
     assert live(host) == [1]
     host.pass_time(1)
     assert fired == []
     assert live(host) == [4.995]
-    assert timer.put_off(5)
+    assert put_off(timer, 5)
     host.pass_time(4.999)
     assert fired == []
     host.pass_time(5)
@@ -101,13 +101,13 @@ def test_a_timer_that_cannot_be_put_off() -> None:
     """One that would have to fire earlier, or never, or that has fired or was taken back, says so and is unchanged."""
     host, fired = FakeHost(), []
     timer = host.timers.add(2, lambda: fired.append("due"))
-    assert [timer.put_off(when) for when in (1, 1.999, float("inf"), float("nan"))] == [False] * 4
+    assert [put_off(timer, when) for when in (1, 1.999, float("inf"), float("nan"))] == [False] * 4
     host.pass_time(2)
     assert fired == ["due"]
-    assert not timer.put_off(3)
+    assert not put_off(timer, 3)
     taken_back = host.timers.add(3, lambda: fired.append("taken back"))
     taken_back.cancel()
-    assert not taken_back.put_off(4)
+    assert not put_off(taken_back, 4)
     host.pass_time(5)
     assert fired == ["due"]
 
@@ -116,7 +116,7 @@ def test_a_timer_that_is_put_off_and_taken_back() -> None:
     """It does not fire, and its entry is a leftover as any other's."""
     host, fired = FakeHost(), []
     timer = host.timers.add(1, lambda: fired.append("taken back"))
-    timer.put_off(3)
+    put_off(timer, 3)
     host.pass_time(2)
     timer.cancel()
     assert len(host.timers) == 0
