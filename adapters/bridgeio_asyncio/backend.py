@@ -13,7 +13,7 @@ from bridgeio_asyncio.adopted import AdoptedTask
 from bridgeio_asyncio.generators import Generators
 from bridgeio_asyncio.host import AsyncioHost, host_of
 from bridgeio_asyncio.streams import AsyncioStream
-from bridgeio_asyncio.task import SpawnedTask, drive
+from bridgeio_asyncio.task import SpawnedTask
 
 __all__ = ["AsyncioBackend"]
 
@@ -74,7 +74,7 @@ class AsyncioBackend(Backend):
         host = host_of(asyncio.get_running_loop(), self.name)
         generators = Generators(host.loop)
         try:
-            return await drive(SpawnedTask(host, "main", Scope()), main())
+            return await SpawnedTask(host, "main", Scope(), main())  # type: ignore[no-any-return]
         finally:
             host.ending = True
             await generators.close()

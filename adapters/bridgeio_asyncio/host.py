@@ -59,8 +59,8 @@ class AsyncioHost(Host):
         return _Watch(self.loop, fd, on_readable, on_writable)
 
     def spawn(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> SpawnedTask:
-        task = SpawnedTask(self, name, scope)
-        start(task, coro)
+        task = SpawnedTask(self, name, scope, coro)
+        start(task)
         return task
 
     def spawn_visitor(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> SpawnedTask:

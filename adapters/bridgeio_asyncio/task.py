@@ -8,10 +8,11 @@ from asyncio import current_task  # bound once: asked at each step of a byte's w
 from asyncio.tasks import _enter_task as enter_task
 from asyncio.tasks import _leave_task as leave_task
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from functools import partial
 from inspect import CORO_CREATED, getcoroutinestate
 from math import inf
-from types import coroutine
+from types import CodeType, FrameType, coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridgeio.contract import BUDGET, CURRENT, Scope, Task, why
@@ -21,7 +22,7 @@ from bridgeio_asyncio.wait import Wait
 if TYPE_CHECKING:
     from bridgeio_asyncio.host import AsyncioHost
 
-__all__ = ["ScopeCancelled", "SpawnedTask", "WaitingTask", "drive", "is_about_to_be_cancelled", "start"]
+__all__ = ["ScopeCancelled", "SpawnedTask", "WaitingTask", "is_about_to_be_cancelled", "start"]
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class WaitingTask(Task):
     __slots__ = ("_heard_at", "_kept_args", "_kept_at", "_wait", "native")
 
     def __init__(self, host: AsyncioHost, name: str, scope: Scope, native: asyncio.Task[Any] | None) -> None:
-        super().__init__(host, name, scope)
+        Task.__init__(self, host, name, scope)
         self.native = native
         self._heard_at = -1
         self._kept_at: float = 0
@@ -207,29 +208,137 @@ class WaitingTask(Task):
             self.host.loop.call_soon(self.deliver_kept, native)
 
 
-class SpawnedTask(WaitingTask):
-    """A task that bridgeio started: `drive` stands between asyncio and the coroutine.
+class SpawnedTask(WaitingTask, Coroutine[Any, Any, Any]):
+    """A task that bridgeio started. To asyncio it is the coroutine itself that an `asyncio.Task` drives: so it
+    stands between the two, and knows where the coroutine waits.
 
-    :ivar send: the coroutine's.
-    :ivar throw: the coroutine's.
+    No coroutine in between could do that: asyncio never takes the first step of one that is cancelled before it,
+    and who passed something to that function, and the group that waits for it, would wait for ever. It costs less,
+    too.
+
+    :ivar advance: the coroutine's ``send``.
     :ivar foreign: what it awaits of asyncio's.
     :ivar due: whether asyncio's next step is to be its first.
     :ivar stepped_by: the thread that lets the coroutine take a step right now, else 0.
     """
 
-    __slots__ = ("_ended", "_ended_by_us", "_unseen", "_waited", "due", "foreign", "send", "stepped_by", "throw")
+    __slots__ = (
+        "_body",
+        "_ended",
+        "_ended_by_us",
+        "_is_elsewhere",
+        "_unseen",
+        "_waited",
+        "advance",
+        "due",
+        "foreign",
+        "stepped_by",
+    )
 
-    def __init__(self, host: AsyncioHost, name: str, scope: Scope) -> None:
-        super().__init__(host, name, scope, None)
-        self.send: Callable[[Any], Any]
-        self.throw: Callable[[Any], Any]
+    def __init__(self, host: AsyncioHost, name: str, scope: Scope, coro: Coroutine[Any, Any, object]) -> None:
+        WaitingTask.__init__(self, host, name, scope, None)
+        self.advance: Callable[[Any], Any] = coro.send
         self.foreign: Any = None
         self.due = True
         self.stepped_by = 0
+        self._body = coro
+        self._is_elsewhere = False  # in no wait of ours
         self._unseen = False
         self._waited: Any = None
         self._ended: BaseException | None = None
         self._ended_by_us = False
+
+    # What asyncio asks of a coroutine
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self  # type: ignore[return-value]  # all that an `await` asks of it is here
+
+    def __next__(self) -> Any:
+        if self.native is None:
+            if not self.due:
+                return None
+            self._begin()
+        advance = self.advance
+        if self._is_elsewhere:
+            self.end_native_wait(None)
+        if self._unseen:
+            self._unseen = False
+            advance = self.replay
+        return self._step(advance, None)
+
+    def send(self, value: object) -> Any:
+        return self.__next__()
+
+    def throw(self, kind: Any, value: Any = None, trace: Any = None) -> Any:
+        error = kind if isinstance(kind, BaseException) else value or kind()
+        try:
+            if self.native is None:
+                return self._throw_first(error)
+            if self._is_elsewhere:
+                error = self.end_native_wait(error)
+            if self._unseen:
+                self._unseen = False
+                return self._step(self.replay, error)
+            return self._step(self._body.throw, error)
+        finally:
+            del kind, value, error  # on its way out it must not be held by a frame of its own traceback
+
+    def close(self) -> None:
+        with suppress(GeneratorExit, StopIteration):
+            self.throw(GeneratorExit)
+            raise RuntimeError("the coroutine ignored GeneratorExit")
+
+    @property
+    def cr_frame(self) -> FrameType | None:
+        """Asked by those who look at an `asyncio.Task`."""
+        return getattr(self._body, "cr_frame", None)
+
+    @property
+    def cr_code(self) -> CodeType | None:
+        return getattr(self._body, "cr_code", None)
+
+    def _begin(self) -> None:
+        native = current_task()
+        assert native is not None
+        self.native = native
+        self.host.tasks[native] = self
+        CURRENT.set(self)
+
+    def _throw_first(self, error: BaseException) -> Any:
+        """A native cancellation before the first step. The coroutine begins all the same, and is to hear of it."""
+        try:
+            if not isinstance(error, asyncio.CancelledError):
+                self._body.close()
+                raise error
+            self._begin()
+            self.keep(error)
+        finally:
+            del error
+        return self._step(self.advance, None)
+
+    def _step(self, advance: Callable[[Any], Any], error: BaseException | None) -> Any:
+        """Passes on what the coroutine awaits, and knows by that where it waits."""
+        self.stepped_by = get_ident()
+        try:
+            waited = advance(error)
+        except BaseException:
+            self._end()
+            raise
+        finally:
+            self.stepped_by = 0
+            del error
+        if waited is not self._wait:
+            self.begin_native_wait(waited)
+        return waited
+
+    def _end(self) -> None:
+        native = self.native
+        self.deliver_kept(native)
+        if native is not None:
+            del self.host.tasks[native]
+        self.native = None  # ends the cycle through the context, which knows the task
+
+    # What bridgeio asks of a task
 
     def wake_now(self) -> None:
         """Takes the coroutine's next step right here. As long as each one ends in a wait of ours, asyncio
@@ -250,7 +359,7 @@ class SpawnedTask(WaitingTask):
         wait.callback = None
         wait.refused = False
         try:
-            waited = context.run(self.send, None)
+            waited = context.run(self.advance, None)
         except BaseException as error:
             waited = None
             self._ended = error
@@ -262,11 +371,6 @@ class SpawnedTask(WaitingTask):
             self._waited = waited
             self._unseen = True
             wait.end_now()
-
-    def took_unseen_step(self) -> bool:
-        """Whether `replay` knows what the coroutine has done since asyncio's last step."""
-        unseen, self._unseen = self._unseen, False
-        return unseen
 
     def replay(self, cancelled: BaseException | None) -> Any:
         """What came of the step that asyncio has not seen, for it to see now.
@@ -285,7 +389,7 @@ class SpawnedTask(WaitingTask):
             self._mark(cancelled)
         if cancelled is None or (waited is not self._wait and asyncio.isfuture(waited) and waited.cancel()):
             return waited
-        return self.throw(cancelled)
+        return self._body.throw(cancelled)
 
     def interrupt(self) -> bool:
         if self.foreign is None or self.native is None or is_about_to_be_cancelled(self.native):
@@ -297,12 +401,14 @@ class SpawnedTask(WaitingTask):
         return True
 
     def begin_native_wait(self, waited: Any) -> None:
+        self._is_elsewhere = True
         self.foreign = waited
         if waited is not None:
             self.enter_native_wait()
 
     def end_native_wait(self, error: BaseException | None) -> BaseException | None:
         """What the coroutine is to see of an error that ended its wait."""
+        self._is_elsewhere = False
         self.foreign = None
         ended_by_us, self._ended_by_us = self._ended_by_us, False
         if not isinstance(error, asyncio.CancelledError):
@@ -328,97 +434,28 @@ if sys.version_info < (3, 12):
     SpawnedTask.thread = vars(SpawnedTask)["stepped_by"]  # type: ignore[method-assign]
 
 
-def start(task: SpawnedTask, coro: Coroutine[Any, Any, object]) -> None:
+def start(task: SpawnedTask) -> None:
     """Starts the `asyncio.Task` of a new task of ours, whose first step comes soon, and comes in any case.
 
-    asyncio never takes the first step of a task that is cancelled before it. Who passed something to that
-    function, and the group that waits for it, would wait for ever: so we have taken a step already, up to
-    `_until_due`. A factory may want an untouched coroutine to wrap; then we look again when all is over.
+    A factory may want a coroutine of the usual kind, untouched, to wrap it. Then we look again when all is over:
+    asyncio may never have begun with that one. (An eager factory begins at once, in the middle of the step of
+    whoever starts the task.)
     """
-    loop, body = task.host.loop, drive(task, coro)
-    task.due = False
+    loop = task.host.loop
     if loop.get_task_factory() is None:
-        body.send(None)
-        loop.create_task(body, name=task.name)
+        loop.create_task(task, name=task.name)
     else:
-        loop.create_task(body, name=task.name).add_done_callback(partial(_start_if_skipped, task, coro, body))
-    task.due = True
-
-
-def _start_if_skipped(
-    task: SpawnedTask,
-    coro: Coroutine[Any, Any, object],
-    skipped: Coroutine[Any, Any, object],
-    native: asyncio.Task[Any],
-) -> None:
-    if getcoroutinestate(coro) == CORO_CREATED:
-        skipped.close()
         task.due = False
-        body = drive(task, coro)
-        body.send(None)
+        body = _drive(task)
+        loop.create_task(body, name=task.name).add_done_callback(partial(_start_if_skipped, task, body))
         task.due = True
-        asyncio.Task(body, loop=task.host.loop, name=task.name).cancel()
 
 
-@coroutine
-def _until_due(task: SpawnedTask) -> Generator[Any, Any, BaseException | None]:
-    """Ends in the step that the loop makes. (An eager factory makes one at once, in the middle of the step
-    of whoever starts the task.) Returns a native cancellation that came before."""
-    cancelled = None
-    while not task.due:
-        try:
-            yield
-        except asyncio.CancelledError as error:
-            cancelled = error
-    return cancelled
+async def _drive(task: SpawnedTask) -> Any:
+    return await task
 
 
-async def drive(task: SpawnedTask, coro: Coroutine[Any, Any, T]) -> T:
-    """The body of the `asyncio.Task` that carries one of ours."""
-    cancelled = None if task.due else await _until_due(task)
-    native = asyncio.current_task()
-    assert native is not None
-    task.native = native
-    task.send, task.throw = coro.send, coro.throw
-    task.host.tasks[native] = task
-    CURRENT.set(task)
-    if cancelled is not None:
-        task.keep(cancelled)
-        del cancelled  # a cycle through its traceback
-    try:
-        return await _steps(task)  # type: ignore[no-any-return]
-    finally:
-        task.deliver_kept(native)
-        del task.host.tasks[native]
-        task.native = None  # ends the cycle through the context, which knows the task
-        del native  # and this the one through a cancellation, which asyncio keeps with its traceback
-
-
-@coroutine
-def _steps(task: SpawnedTask) -> Generator[Any, Any, Any]:
-    """Passes on what the coroutine awaits, and knows by that where it waits."""
-    wait = task._wait
-    thread = get_ident()
-    advance: Callable[[Any], Any] = task.send
-    error: BaseException | None = None
-    while True:
-        task.stepped_by = thread
-        try:
-            waited = advance(error)
-        except StopIteration as stop:
-            return stop.value
-        finally:
-            task.stepped_by = 0
-            error = None  # on its way out it must not be held by a frame of its own traceback
-        if waited is not wait:
-            task.begin_native_wait(waited)
-        try:
-            yield waited
-        except BaseException as raised:
-            error = raised
-        if waited is not wait:
-            error = task.end_native_wait(error)
-        if task.took_unseen_step():
-            advance = task.replay
-        else:
-            advance = task.send if error is None else task.throw
+def _start_if_skipped(task: SpawnedTask, skipped: Coroutine[Any, Any, object], native: asyncio.Task[Any]) -> None:
+    if getcoroutinestate(task._body) == CORO_CREATED:
+        skipped.close()
+        asyncio.Task(task, loop=task.host.loop, name=task.name).cancel()
