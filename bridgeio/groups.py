@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from types import CoroutineType, TracebackType
+from types import CoroutineType, FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, overload
 
 from bridgeio.cancellation import Scope, move, refresh
 from bridgeio.checkpoints import begin, spend
+from bridgeio.contract import get_current
 from bridgeio.registry import check_thread, current_host, current_task
 from bridgeio.scopes import CancelScope, without_cancellations
+from bridgeio.unpatched import get_ident
 
 if TYPE_CHECKING:
     from bridgeio.contract import Host, NativeGroup, Task
@@ -57,6 +59,18 @@ class TaskGroup:
     :ivar cancel_scope: the scope around the block and all children.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_children",
+        "_errors",
+        "_has_cancelled",
+        "_host_task",
+        "_is_joining",
+        "_native",
+        "_open",
+        "cancel_scope",
+    )
+
     def __init__(self) -> None:
         self.cancel_scope = CancelScope()
         self._children: set[Any] = set()
@@ -64,10 +78,15 @@ class TaskGroup:
         self._host_task: Task | None = None
         self._native: NativeGroup | None = None
         self._open = False
+        self._is_joining = False  # the block is over, and its task waits for the children
         self._has_cancelled = False  # a scope of ours has ended the block or a child
 
     async def __aenter__(self) -> TaskGroup:
-        task = await begin()
+        task = get_current()
+        if task is None or task.thread != get_ident():
+            task = current_task()
+        if task.scope.cancelled or task.kept:  # all as in `begin`: a coroutine more would show
+            await task.checkpoint_if_cancelled()
         if self._host_task is not None:
             raise RuntimeError("this TaskGroup was entered before; make a new one for each block")
         self._host_task = task
@@ -75,25 +94,52 @@ class TaskGroup:
             self._native = group = task.host.open_group()
             self.cancel_scope.adopt_native(task.host, await group.__aenter__())
         else:
-            self.cancel_scope.__enter__()
+            self.cancel_scope.enter(task)
         self._open = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._check_leaver()
+        task = self._host_task
+        if task is None or task is not get_current() or task.thread != get_ident():
+            task = self._check_leaver()
         if self._native is not None:
             try:
                 absorbed = bool(await self._native.__aexit__(kind, error, trace))
                 if error is None:  # as elsewhere; a nursery of Trio's would leave that to the next wait
-                    await current_task().checkpoint_if_cancelled()
+                    await task.checkpoint_if_cancelled()
                 return absorbed
             finally:
                 del error, trace  # the error may come out again, and its traceback holds this frame
                 self._open = False
                 self.cancel_scope.settle()
-        return await self._join(error)
+        if error is not None:
+            self._end_early(task, error)
+        if self._children:
+            self._is_joining = True
+            try:
+                while self._children:
+                    await task.park(self._cancel_and_stay)
+            finally:
+                self._is_joining = False
+        else:
+            await spend(task)  # or groups without children, one after the other, would let nobody else run
+        self._open = False
+        scope = self.cancel_scope
+        scope.cancelled_caught = self._has_cancelled and scope.absorbs()
+        if self._errors:
+            try:
+                self._raise_failures(task, error)
+            finally:
+                del error, trace
+        if error is None and task.scope is scope and scope.leave_quietly(task):
+            absorbed = False
+        else:
+            absorbed = scope.__exit__(kind, error, None)  # a cancellation is on its way, from inside or out
+        if error is None and (task.scope.cancelled or task.kept):
+            await task.checkpoint_if_cancelled()  # natively, too: that came while the children were waited for
+        return absorbed
 
     def start_soon(
         self, function: Callable[[*Args], Coroutine[Any, Any, Any]], *args: *Args, name: object = None
@@ -107,14 +153,17 @@ class TaskGroup:
         :raises TypeError: if calling the function does not give a coroutine.
         :raises RuntimeError: if the group is not open, or the caller is in another thread than the run.
         """
-        self._check_open()
-        assert self._host_task is not None
-        check_thread(self._host_task.host, "TaskGroup.start_soon()")
+        around = self._host_task
+        if not self._open or around is None:
+            raise self._not_open()
+        caller = get_current()
+        if caller is None or caller.host is not around.host or caller.thread != get_ident():
+            check_thread(around.host, "TaskGroup.start_soon()")
         label = name_of(function, name)
         if self._native is not None:
             self._native.start_soon(partial(as_coroutine, function), args, label)
         else:
-            self._spawn(as_coroutine(function, *args), label, None)
+            self._spawn(around.host, as_coroutine(function, *args), label, None)
 
     async def start(self, function: AsyncFunction, *args: object, name: object = None) -> Any:
         """Starts a child and waits until it says ``task_status.started(value)``; returns that value.
@@ -125,21 +174,22 @@ class TaskGroup:
         :raises RuntimeError: if the child ends without having said so.
         :raises TypeError: if calling the function gives no coroutine, or it takes no ``task_status``.
         """
-        self._check_open()
+        if not self._open:
+            raise self._not_open()
         label = name_of(function, name)
         if self._native is not None:
             return await self._native.start(partial(_with_status, function), args, label)
         task = await begin()
         start = _Start(self, task, label)
         coro = _startable(function, *args, task_status=start)
-        start.child = self._spawn(coro, label, start)
+        start.child = self._spawn(task.host, coro, label, start)
         return await start.wait()
 
     def doing(self, abort: object) -> str:
         names = sorted(child.name for child in list(self._children))
         return f"waiting for its children: {', '.join(names)}"
 
-    def _check_leaver(self) -> None:
+    def _check_leaver(self) -> Task:
         """:raises RuntimeError: in another task than the group's. Its children are cancelled then: nobody
         will wait for them."""
         task = current_task()
@@ -149,20 +199,16 @@ class TaskGroup:
                 f"a TaskGroup was entered in task {self._host_task.name!r} and left in task {task.name!r}; "
                 "one that spans a yield in an async generator or a fixture can do that"
             )
+        return task
 
-    def _check_open(self) -> None:
-        if not self._open:
-            raise RuntimeError(
-                "this TaskGroup is not open: enter it with `async with`, and start tasks inside the block"
-            )
+    def _not_open(self) -> RuntimeError:
+        return RuntimeError("this TaskGroup is not open: enter it with `async with`, and start tasks inside the block")
 
-    def _spawn(self, coro: Coroutine[Any, Any, Any], name: str, start: _Start | None) -> Task:
-        assert self._host_task is not None
-        parent = self.cancel_scope if start is None else start.scope
-        scope = Scope(parent)
+    def _spawn(self, host: Host, coro: Coroutine[Any, Any, Any], name: str, start: _Start | None) -> Task:
+        scope = Scope(self.cancel_scope if start is None else start.scope)
         body = self._run_child(coro, scope, start)
         try:
-            child: Task = self._host_task.host.spawn(body, name, scope)
+            child = host.spawn(body, name, scope)
         except BaseException:  # no thread or descriptor to be had: nothing was started, nothing is left
             scope.unlink()
             if start is not None:
@@ -195,8 +241,8 @@ class TaskGroup:
             self._children.discard(task)
             if start is not None:
                 start.child_ended()
-            if not self._children and self._host_task is not None:
-                self._wake_if_joining(self._host_task)
+            if self._is_joining and not self._children and self._host_task is not None:
+                self._host_task.wake()
 
     def _is_cancellation(self, error: BaseException) -> bool:
         assert self._host_task is not None
@@ -216,53 +262,33 @@ class TaskGroup:
         elif by_a_scope:
             self._has_cancelled = True
 
-    def _wake_if_joining(self, task: Task) -> None:
-        if task.abort == self._cancel_and_stay:
-            task.wake()
-
     def _cancel_and_stay(self) -> bool:
         """The abort of the group's own wait: children hear of it, and are waited for all the same."""
         if not self.cancel_scope.called:
             self.cancel_scope.cancel_here("the task that waits for the group was cancelled")
         return False
 
-    async def _join(self, error: BaseException | None) -> bool:
-        task = self._host_task
-        assert task is not None
-        scope = self.cancel_scope
-        if error is not None:
-            failure = without_cancellations(task, error)
-            self._has_cancelled = self._has_cancelled or failure is not error
-            if failure is not None and not task.ends_a_block(error):
-                self._errors.append(failure)
-            del failure
-            if not scope.called:
-                scope.cancel(f"the block of the group ended with {type(error).__name__}")
-        if not self._children:
-            await spend(task)  # or groups without children, one after the other, would let nobody else run
-        while self._children:
-            await task.park(self._cancel_and_stay)
-        self._open = False
-        scope.cancelled_caught = self._has_cancelled and scope.absorbs()
-        if not self._errors:
-            return await self._leave_quietly(task, error)
+    def _end_early(self, task: Task, error: BaseException) -> None:
+        """The block has ended by an error."""
+        failure = without_cancellations(task, error)
+        self._has_cancelled = self._has_cancelled or failure is not error
+        if failure is not None and not task.ends_a_block(error):
+            self._errors.append(failure)
+        del failure
+        if not self.cancel_scope.called:
+            self.cancel_scope.cancel(f"the block of the group ended with {type(error).__name__}")
+
+    def _raise_failures(self, task: Task, error: BaseException | None) -> None:
         if error is not None and task.ends_a_block(error):
             task.keep(error)
         failures = BaseExceptionGroup("unhandled errors in a TaskGroup", self._errors)
         failures.__suppress_context__ = error is not None  # which stands inside, or is a cancellation
         self._errors = []
         try:
-            scope.__exit__(type(failures), failures, None)
+            self.cancel_scope.__exit__(type(failures), failures, None)
             raise failures
         finally:
             del failures, error
-
-    async def _leave_quietly(self, task: Task, error: BaseException | None) -> bool:
-        """No failure: only a cancellation may be on its way, from inside the block or out of it."""
-        absorbed = self.cancel_scope.__exit__(type(error) if error else None, error, None)
-        if error is None:
-            await task.checkpoint_if_cancelled()  # natively, too: that came while the children were waited for
-        return absorbed
 
 
 class _Start:
@@ -372,6 +398,8 @@ def name_of(function: object, name: object = None) -> str:
     """What a task is called when nobody named it: where its function was defined."""
     if name is not None:
         return str(name)
+    if type(function) is FunctionType:
+        return f"{function.__module__}.{function.__qualname__}"
     while isinstance(function, partial):
         function = function.func
     module = getattr(function, "__module__", None)
@@ -381,14 +409,19 @@ def name_of(function: object, name: object = None) -> str:
 
 def as_coroutine(function: Any, *args: object, **kwargs: object) -> Coroutine[Any, Any, Any]:
     """Calls the function, and refuses what is no coroutine with words that help."""
-    if isinstance(function, CoroutineType):
-        function.close()
-        raise TypeError("a coroutine object was given where the async function itself is wanted: leave out the ()")
-    if not callable(function):
-        raise TypeError(f"an async function is wanted, not {function!r}")
+    if type(function) is not FunctionType:
+        _check_function(function)
     coro = function(*args, **kwargs)
     if not isinstance(coro, CoroutineType):
         raise TypeError(
             f"{name_of(function)} is no async function: calling it gave {type(coro).__name__}, not a coroutine"
         )
     return coro
+
+
+def _check_function(function: Any) -> None:
+    if isinstance(function, CoroutineType):
+        function.close()
+        raise TypeError("a coroutine object was given where the async function itself is wanted: leave out the ()")
+    if not callable(function):
+        raise TypeError(f"an async function is wanted, not {function!r}")

@@ -147,10 +147,15 @@ class CancelScope(Scope):
         task = get_current()
         if task is None or task.thread != get_ident():
             task = current_task()
+        if task.host.native_scopes:
+            self._enter_native(task.host)
+        else:
+            self.enter(task)
+        return self
+
+    def enter(self, task: Task) -> None:
+        """`__enter__` for those who know the calling task, where the tree is ours."""
         self._host = host = task.host
-        if host.native_scopes:
-            self._enter_native(host.open_scope(self.when, self.shielded))
-            return self
         parent = task.scope
         self.task = task
         self.link(parent)
@@ -166,28 +171,34 @@ class CancelScope(Scope):
                 self.ring()
         if self.called:
             _tell_of(self, task)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if self._native is not None:
             return self._leave_native(kind, error, trace)
-        task, parent = get_current(), self.parent
+        task = get_current()
         if (
             error is None
             and task is not None
-            and task.scope is self
             and task.thread == get_ident()
-            and parent is not None
-            and not (self.cancelled or self.edge or parent.cancelled)
-        ):  # as a rule: nothing has happened
-            if self.queued_for != inf:
-                task.host.timers.leave(self)
-            task.scope = parent
-            self.unlink()
+            and task.scope is self
+            and self.leave_quietly(task)
+        ):
             return False
         return self._leave(error)
+
+    def leave_quietly(self, task: Task) -> bool:
+        """The end of a block in which nothing has happened, as a rule; whether it was one. The task is the calling
+        one, and this is its innermost scope."""
+        parent = self.parent
+        if self.cancelled or self.edge or parent is None or parent.cancelled:
+            return False
+        if self.queued_for != inf:
+            task.host.timers.leave(self)
+        task.scope = parent
+        self.unlink()
+        return True
 
     def _leave(self, error: BaseException | None) -> bool:
         task = self._check_innermost()
@@ -283,8 +294,9 @@ class CancelScope(Scope):
                 return
             overtaken = overtaken.__context__
 
-    def _enter_native(self, native: NativeScope) -> None:
-        self._native = native
+    def _enter_native(self, host: Host) -> None:
+        self._host = host
+        self._native = native = host.open_scope(self.when, self.shielded)
         native.__enter__()
         if self.called:
             native.cancel(self.reason)

@@ -12,7 +12,7 @@ from bridgeio.contract import CURRENT, Handle, Host, Scope
 from bridgeio.unpatched import get_ident
 from bridgeio_asyncio.adopted import AdoptedTask
 from bridgeio_asyncio.generators import others_closed
-from bridgeio_asyncio.task import SpawnedTask, start
+from bridgeio_asyncio.task import SpawnedTask, start_by_factory
 
 __all__ = ["AsyncioHost", "host_of"]
 
@@ -60,7 +60,10 @@ class AsyncioHost(Host):
 
     def spawn(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> SpawnedTask:
         task = SpawnedTask(self, name, scope, coro)
-        start(task)
+        if self.loop.get_task_factory() is None:
+            self.loop.create_task(task, name=name)
+        else:
+            start_by_factory(task)
         return task
 
     def spawn_visitor(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> SpawnedTask:

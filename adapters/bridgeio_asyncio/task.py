@@ -22,7 +22,7 @@ from bridgeio_asyncio.wait import Wait
 if TYPE_CHECKING:
     from bridgeio_asyncio.host import AsyncioHost
 
-__all__ = ["ScopeCancelled", "SpawnedTask", "WaitingTask", "is_about_to_be_cancelled", "start"]
+__all__ = ["ScopeCancelled", "SpawnedTask", "WaitingTask", "is_about_to_be_cancelled", "start_by_factory"]
 
 T = TypeVar("T")
 
@@ -227,6 +227,7 @@ class SpawnedTask(WaitingTask, Coroutine[Any, Any, Any]):
         "_ended",
         "_ended_by_us",
         "_is_elsewhere",
+        "_thread",
         "_unseen",
         "_waited",
         "advance",
@@ -242,6 +243,7 @@ class SpawnedTask(WaitingTask, Coroutine[Any, Any, Any]):
         self.due = True
         self.stepped_by = 0
         self._body = coro
+        self._thread = 0  # of asyncio's first step
         self._is_elsewhere = False  # in no wait of ours
         self._unseen = False
         self._waited: Any = None
@@ -258,13 +260,22 @@ class SpawnedTask(WaitingTask, Coroutine[Any, Any, Any]):
             if not self.due:
                 return None
             self._begin()
-        advance = self.advance
         if self._is_elsewhere:
             self.end_native_wait(None)
         if self._unseen:
             self._unseen = False
-            advance = self.replay
-        return self._step(advance, None)
+            return self._step(self.replay, None)
+        self.stepped_by = self._thread
+        try:  # as in `_step`: a call more would show
+            waited = self.advance(None)
+        except BaseException:
+            self._end()
+            raise
+        finally:
+            self.stepped_by = 0
+        if waited is not self._wait:
+            self.begin_native_wait(waited)
+        return waited
 
     def send(self, value: object) -> Any:
         return self.__next__()
@@ -301,6 +312,7 @@ class SpawnedTask(WaitingTask, Coroutine[Any, Any, Any]):
         native = current_task()
         assert native is not None
         self.native = native
+        self._thread = get_ident()
         self.host.tasks[native] = self
         CURRENT.set(self)
 
@@ -318,7 +330,7 @@ class SpawnedTask(WaitingTask, Coroutine[Any, Any, Any]):
 
     def _step(self, advance: Callable[[Any], Any], error: BaseException | None) -> Any:
         """Passes on what the coroutine awaits, and knows by that where it waits."""
-        self.stepped_by = get_ident()
+        self.stepped_by = self._thread
         try:
             waited = advance(error)
         except BaseException:
@@ -333,7 +345,8 @@ class SpawnedTask(WaitingTask, Coroutine[Any, Any, Any]):
 
     def _end(self) -> None:
         native = self.native
-        self.deliver_kept(native)
+        if self.kept:
+            self.deliver_kept(native)
         if native is not None:
             del self.host.tasks[native]
         self.native = None  # ends the cycle through the context, which knows the task
@@ -434,21 +447,15 @@ if sys.version_info < (3, 12):
     SpawnedTask.thread = vars(SpawnedTask)["stepped_by"]  # type: ignore[method-assign]
 
 
-def start(task: SpawnedTask) -> None:
-    """Starts the `asyncio.Task` of a new task of ours, whose first step comes soon, and comes in any case.
-
-    A factory may want a coroutine of the usual kind, untouched, to wrap it. Then we look again when all is over:
-    asyncio may never have begun with that one. (An eager factory begins at once, in the middle of the step of
-    whoever starts the task.)
-    """
-    loop = task.host.loop
-    if loop.get_task_factory() is None:
-        loop.create_task(task, name=task.name)
-    else:
-        task.due = False
-        body = _drive(task)
-        loop.create_task(body, name=task.name).add_done_callback(partial(_start_if_skipped, task, body))
-        task.due = True
+def start_by_factory(task: SpawnedTask) -> None:
+    """For a loop whose tasks somebody's factory makes. It may want a coroutine of the usual kind, untouched, to wrap
+    it: then we look again when all is over, because asyncio may never have begun with that one. (An eager factory
+    begins at once, in the middle of the step of whoever starts the task.)"""
+    task.due = False
+    body = _drive(task)
+    native = task.host.loop.create_task(body, name=task.name)
+    native.add_done_callback(partial(_start_if_skipped, task, body))
+    task.due = True
 
 
 async def _drive(task: SpawnedTask) -> Any:
