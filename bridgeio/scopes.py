@@ -147,10 +147,15 @@ class CancelScope(Scope):
         task = get_current()
         if task is None or task.thread != get_ident():
             task = current_task()
-        if task.host.native_scopes:
-            self._enter_native(task.host)
-        else:
+        host = task.host
+        if not host.native_scopes:
             self.enter(task)
+            return self
+        self._host = host
+        self._native = native = host.open_scope(self.when, self.shielded)
+        native.__enter__()
+        if self.called:
+            native.cancel(self.reason)
         return self
 
     def enter(self, task: Task) -> None:
@@ -175,8 +180,12 @@ class CancelScope(Scope):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if self._native is not None:
-            return self._leave_native(kind, error, trace)
+        native = self._native
+        if native is not None:
+            try:
+                return bool(native.__exit__(kind, error, trace))
+            finally:
+                self.cancelled_caught = native.cancelled_caught
         task = get_current()
         if (
             error is None
@@ -225,8 +234,10 @@ class CancelScope(Scope):
         """Stands for a scope that the framework has entered already: a native group's own."""
         self._host = host
         self._native = native
-        native.deadline = self.when
-        native.shield = self.shielded
+        if self.when != inf:
+            native.deadline = self.when
+        if self.shielded:
+            native.shield = True
         if self.called:
             native.cancel(self.reason)
 
@@ -293,22 +304,6 @@ class CancelScope(Scope):
                 task.keep(overtaken)
                 return
             overtaken = overtaken.__context__
-
-    def _enter_native(self, host: Host) -> None:
-        self._host = host
-        self._native = native = host.open_scope(self.when, self.shielded)
-        native.__enter__()
-        if self.called:
-            native.cancel(self.reason)
-
-    def _leave_native(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        assert self._native is not None
-        try:
-            return bool(self._native.__exit__(kind, error, trace))
-        finally:
-            self.settle()
 
     def _set_timer(self, host: Host) -> None:
         if self.called:

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import trio
 from trio.lowlevel import spawn_system_task, wait_readable, wait_writable
 
-from bridgeio.contract import CURRENT, Handle, Host, Scope, Task
+from bridgeio.contract import CURRENT, Handle, Host, NativeScope, Scope, Task
 from bridgeio_trio.generators import Generators
-from bridgeio_trio.scopes import TrioGroup, TrioScope
+from bridgeio_trio.scopes import ASKS_WHY, ScopeOfOldTrio, TrioGroup
 from bridgeio_trio.task import SeenTask, TrioTask
 
 __all__ = ["TrioHost", "current_host"]
@@ -90,8 +90,9 @@ class TrioHost(Host, trio.abc.Instrument):
         native = spawn_system_task(self._carry, coro, around, name=name, context=copy_context())
         return self._record(native)
 
-    def open_scope(self, deadline: float, shield: bool) -> TrioScope:
-        return TrioScope(trio.CancelScope(deadline=deadline, shield=shield))
+    def open_scope(self, deadline: float, shield: bool) -> NativeScope:
+        native = trio.CancelScope(deadline=deadline, shield=shield)
+        return native if ASKS_WHY else ScopeOfOldTrio(native)
 
     def open_group(self) -> TrioGroup:
         return TrioGroup()

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 import trio
 
-__all__ = ["TrioGroup", "TrioScope"]
+from bridgeio.contract import NativeScope
 
-_ASKS_WHY = "reason" in inspect.signature(trio.CancelScope.cancel).parameters  # since Trio 0.31
+__all__ = ["ASKS_WHY", "ScopeOfOldTrio", "TrioGroup"]
+
+ASKS_WHY: Final = "reason" in inspect.signature(trio.CancelScope.cancel).parameters  # since Trio 0.31
 
 
-class TrioScope:
-    """A `trio.CancelScope`."""
+class ScopeOfOldTrio:
+    """A `trio.CancelScope` that does not ask why it is cancelled. One that does has all that the core wants of a
+    scope, and needs nothing around it."""
 
     __slots__ = ("_native",)
 
     def __init__(self, native: trio.CancelScope) -> None:
         self._native = native
 
-    def __enter__(self) -> TrioScope:
+    def __enter__(self) -> ScopeOfOldTrio:
         self._native.__enter__()
         return self
 
@@ -29,10 +32,7 @@ class TrioScope:
         return self._native.__exit__(*exc)
 
     def cancel(self, reason: str | None) -> None:
-        if _ASKS_WHY:
-            self._native.cancel(reason)
-        else:
-            self._native.cancel()
+        self._native.cancel()
 
     @property
     def deadline(self) -> float:
@@ -68,9 +68,10 @@ class TrioGroup:
         self._manager = trio.open_nursery(strict_exception_groups=True)
         self._nursery: trio.Nursery | None = None
 
-    async def __aenter__(self) -> TrioScope:
+    async def __aenter__(self) -> NativeScope:
         self._nursery = await self._manager.__aenter__()
-        return TrioScope(self._nursery.cancel_scope)
+        native = self._nursery.cancel_scope
+        return native if ASKS_WHY else ScopeOfOldTrio(native)
 
     async def __aexit__(self, *exc: Any) -> bool:
         try:
