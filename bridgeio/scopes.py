@@ -111,10 +111,13 @@ class CancelScope(Scope):
 
     @deadline.setter
     def deadline(self, when: float) -> None:
-        if self.queued_for <= when < inf:  # as in `put_off`
+        native = self._native
+        if native is not None or self.queued_for <= when < inf:  # as in `put_off`
             task = get_current()
-            if task is not None and task is self.task and task.thread == get_ident():
-                self.when = when  # the usual case: a task's own, for each message
+            if task is not None and task.host is self._host and task.thread == get_ident() and when == when:
+                self.when = when  # the usual case: it is set anew for each message
+                if native is not None:
+                    native.deadline = when
                 return
         self._move_deadline(when)
 
