@@ -163,7 +163,11 @@ class TaskGroup:
         if self._native is not None:
             self._native.start_soon(partial(as_coroutine, function), args, label)
         else:
-            self._spawn(around.host, as_coroutine(function, *args), label, None)
+            plain = type(function) is FunctionType  # as a rule; a call for others would show
+            coro = function(*args) if plain else as_coroutine(function, *args)
+            if type(coro) is not CoroutineType:
+                coro = _checked(coro, function)
+            self._spawn(around.host, coro, label, None)
 
     async def start(self, function: AsyncFunction, *args: object, name: object = None) -> Any:
         """Starts a child and waits until it says ``task_status.started(value)``; returns that value.
@@ -411,7 +415,11 @@ def as_coroutine(function: Any, *args: object, **kwargs: object) -> Coroutine[An
     """Calls the function, and refuses what is no coroutine with words that help."""
     if type(function) is not FunctionType:
         _check_function(function)
-    coro = function(*args, **kwargs)
+    return _checked(function(*args, **kwargs), function)
+
+
+def _checked(coro: Any, function: object) -> Coroutine[Any, Any, Any]:
+    """What calling the function gave, if that is a coroutine."""
     if not isinstance(coro, CoroutineType):
         raise TypeError(
             f"{name_of(function)} is no async function: calling it gave {type(coro).__name__}, not a coroutine"
