@@ -91,7 +91,7 @@ class TrioHost(Host, trio.abc.Instrument):
         return self._record(native)
 
     def open_scope(self, deadline: float, shield: bool) -> NativeScope:
-        native = trio.CancelScope(deadline=deadline, shield=shield)
+        native: Any = trio.CancelScope(deadline=deadline, shield=shield)
         return native if ASKS_WHY else ScopeOfOldTrio(native)
 
     def open_group(self) -> TrioGroup:

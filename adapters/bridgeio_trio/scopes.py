@@ -70,7 +70,7 @@ class TrioGroup:
 
     async def __aenter__(self) -> NativeScope:
         self._nursery = await self._manager.__aenter__()
-        native = self._nursery.cancel_scope
+        native: Any = self._nursery.cancel_scope
         return native if ASKS_WHY else ScopeOfOldTrio(native)
 
     async def __aexit__(self, *exc: Any) -> bool:

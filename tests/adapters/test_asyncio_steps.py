@@ -253,3 +253,26 @@ def test_a_native_cancel_keeps_its_message(world: str) -> None:
                 await task
 
     run_native(world, main)
+
+
+def test_asyncio_shows_where_a_task_of_ours_is() -> None:
+    """By its stack and in words, as for any of its own."""
+
+    async def child() -> None:
+        seen.append(asyncio.current_task())
+        begun.set()
+        await enough.wait()
+
+    async def main() -> None:
+        async with bridgeio.create_task_group() as group:
+            group.start_soon(child)
+            await begun.wait()
+            native = seen[0]
+            assert native is not None
+            assert [frame.f_code.co_name for frame in native.get_stack()] == ["_run_child"]
+            assert "running at" in repr(native)
+            enough.set()
+
+    seen: list[asyncio.Task[None] | None] = []
+    begun, enough = bridgeio.Event(), bridgeio.Event()
+    bridgeio.run(main, backend="asyncio")
