@@ -14,7 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 from bridgeio.contract import Capabilities
 from bridgeio.registry import FIRST_PARTY, adapter, known_backends
 
-CAPABILITIES = [name for name in Capabilities.__slots__ if name != "reasons"]
+CAPABILITIES = [name for name in Capabilities.__annotations__ if name != "reasons"]
 
 
 class Promises(SphinxDirective):
