@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.report import Run
 from benchmarks.server import OURS
+from benchmarks.summary import write_summary
 from benchmarks.works import QUICK, WORKS, Work
 from bridgeio.registry import available_backends
 
@@ -35,6 +36,7 @@ def main() -> None:
             print(measured.table(), end="\n\n", flush=True)
     if options.record:
         run.record(options.record)
+        write_summary(options.record)
 
 
 def subjects_of(work: Work, backends: list[str] | tuple[str, ...]) -> list[str]:

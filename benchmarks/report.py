@@ -53,6 +53,11 @@ class Measured:
     def median_of(self, subject: str) -> float:
         return median(sample.value for sample in self.samples[subject])
 
+    def starved(self, subject: str) -> bool:
+        """Whether the load was the limit, in most rounds."""
+        taken = self.samples[subject]
+        return sum(sample.starved for sample in taken) * 2 > len(taken)
+
     def table(self) -> str:
         """The subjects of ours, each with its twins below it."""
         details = [name for name in DETAILS if any(name in s.details for some in self.samples.values() for s in some)]
@@ -74,7 +79,7 @@ class Measured:
     def _row(self, subject: str, ratio: float | None, goal: float | None, details: list[str]) -> str:
         taken = self.samples[subject]
         values = [sample.value for sample in taken]
-        starved = "*" if sum(sample.starved for sample in taken) * 2 > len(taken) else " "
+        starved = "*" if self.starved(subject) else " "
         told = "".join(_column(median(sample.details[name] for sample in taken)) for name in details)
         name = subject if ratio is None else f"  {subject}"
         return (

@@ -9,13 +9,14 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 FOLDER = "performance"
+FIRST = "summary"
 
 
 class Figures(SphinxDirective):
     """Has each Markdown file of that folder parsed where the directive stands."""
 
     def run(self) -> list[nodes.Node]:
-        files = sorted(Path(self.env.srcdir, FOLDER).glob("*.md"))
+        files = sorted(Path(self.env.srcdir, FOLDER).glob("*.md"), key=lambda file: (file.stem != FIRST, file.stem))
         for file in files:
             self.env.note_dependency(str(file))
         texts = [file.read_text(encoding="utf-8") for file in files] or ["No run has been recorded in this checkout."]

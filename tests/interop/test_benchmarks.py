@@ -103,3 +103,8 @@ def test_a_run_tells_of_both_sides(tmp_path: Path) -> None:
     assert all(len(taken) == 1 and taken[0]["value"] > 0 for taken in record["samples"].values())
     assert all(subject in done.stdout for subject in record["samples"])
     assert done.stdout.strip() in (tmp_path / "lock.md").read_text()
+    (told,) = [line for line in (tmp_path / "summary.md").read_text().splitlines() if "a lock that is free" in line]
+    ratio = float(told.split("|")[4])
+    mine, theirs = (record["samples"][subject][0]["value"] for subject in ("bridgeio on asyncio", "asyncio itself"))
+    assert ratio == pytest.approx(mine / theirs, abs=0.01)
+    assert ("missed" in told) == (ratio > 1.2)
