@@ -15,6 +15,7 @@ import socketserver
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["CHUNK", "MEBIBYTE", "NATIVES", "TWINS", "Announce", "Native", "server_context", "tune"]
@@ -206,11 +207,12 @@ def trio_streams(job: str, announce: Announce, certificate: str | None) -> None:
 
     async def handle(stream: trio.SocketStream) -> None:
         tune(stream.socket)
-        if context is None:
-            await serve(stream)
-        else:
-            async with trio.SSLStream(stream, context, server_side=True, https_compatible=True) as encrypted:
-                await serve(encrypted)
+        with suppress(trio.BrokenResourceError):  # a peer that resets would end the server
+            if context is None:
+                await serve(stream)
+            else:
+                async with trio.SSLStream(stream, context, server_side=True, https_compatible=True) as encrypted:
+                    await serve(encrypted)
 
     async def main() -> None:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=4096)
@@ -496,7 +498,7 @@ def _anyio_on(backend: str, options: dict[str, Any]) -> Native:
             async with stream:
                 try:
                     await serve(stream)
-                except (anyio.EndOfStream, anyio.IncompleteRead):
+                except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
                     return
 
         async def main() -> None:
