@@ -6,12 +6,13 @@ import os
 import resource
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, Protocol
+from typing import Any
 
 from benchmarks.connecting import Wanted
 from benchmarks.load import Asked
@@ -50,36 +51,32 @@ class Sample:
     starved: bool = False
 
 
-class Work(Protocol):
-    """:ivar more_is_better: whether a goal is the least that is aimed at, and not the most."""
+@dataclass(frozen=True)
+class Work(ABC):
+    """:ivar unit: of what a sample's value is.
+    :ivar more_is_better: whether a goal is the least that is aimed at, and not the most.
+    """
 
-    @property
-    def title(self) -> str: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def twins(self) -> Twins: ...
-    @property
-    def goals(self) -> Goals: ...
-    @property
-    def more_is_better(self) -> bool: ...
+    title: str
+    _: KW_ONLY
+    twins: Twins = field(default_factory=lambda: STREAMS)
+    goals: Goals = field(default_factory=dict)
+    unit: str = "CPU us a message"
+    more_is_better: bool = False
+
+    @abstractmethod
     def measure(self, subject: str, seconds: float) -> Sample: ...
 
 
-@dataclass(frozen=True)
-class Loaded:
+@dataclass(frozen=True, kw_only=True)
+class Loaded(Work):
     """Server CPU for a message, in a closed loop."""
 
-    title: str
     job: str = "echo"
     connections: int = 50
     size: int = 64
     depth: int = 1
     tls: bool = False
-    twins: Twins = field(default_factory=lambda: STREAMS)
-    goals: Goals = field(default_factory=dict)
-    unit: str = "CPU us a message"
-    more_is_better: bool = False
 
     def measure(self, subject: str, seconds: float) -> Sample:
         return self.measure_among(subject, seconds, self.connections, 0)
@@ -97,15 +94,9 @@ class Loaded:
         return Sample(cpu / found["messages"] * 1e6, details, starved=cpu / found["seconds"] < BUSY)
 
 
-@dataclass(frozen=True)
-class Spent:
+@dataclass(frozen=True, kw_only=True)
+class Spent(Work):
     """Which parts of the program have the server's CPU, in a closed loop."""
-
-    title: str
-    twins: Twins
-    goals: Goals = field(default_factory=dict)
-    unit: str = "CPU us a message"
-    more_is_better: bool = False
 
     def measure(self, subject: str, seconds: float) -> Sample:
         with started(subject, "echo", module="benchmarks.sampling") as server:
@@ -119,18 +110,14 @@ class Spent:
         return Sample(message, spent, starved=cpu / found["seconds"] < BUSY)
 
 
-@dataclass(frozen=True)
-class Rising:
+@dataclass(frozen=True, kw_only=True)
+class Rising(Work):
     """How much more a message costs with many connections than with few, or among idle ones."""
 
-    title: str
     few: int
     many: int
     idle: int = 0
-    twins: Twins = field(default_factory=lambda: STREAMS)
-    goals: Goals = field(default_factory=dict)
     unit: str = "times the CPU"
-    more_is_better: bool = False
 
     def measure(self, subject: str, seconds: float) -> Sample:
         loaded = Loaded(self.title)
@@ -139,15 +126,11 @@ class Rising:
         return Sample(many.value / few.value, {"few_us": few.value, "many_us": many.value}, few.starved or many.starved)
 
 
-@dataclass(frozen=True)
-class Connecting:
+@dataclass(frozen=True, kw_only=True)
+class Connecting(Work):
     """Server CPU for a connection that is accepted, says one message, and is closed."""
 
-    title: str
-    twins: Twins = field(default_factory=lambda: STREAMS)
-    goals: Goals = field(default_factory=dict)
     unit: str = "CPU us a connection"
-    more_is_better: bool = False
 
     def measure(self, subject: str, seconds: float) -> Sample:
         wanted = Wanted(port=0, count=int(5000 * seconds), at_once=50)
@@ -156,14 +139,11 @@ class Connecting:
         return Sample(cpu / wanted.count * 1e6, {"per_second": rate}, starved=cpu / found["seconds"] < BUSY)
 
 
-@dataclass(frozen=True)
-class Burst:
+@dataclass(frozen=True, kw_only=True)
+class Burst(Work):
     """How many connections a second a server takes that come all at once."""
 
-    title: str
     count: int
-    twins: Twins
-    goals: Goals = field(default_factory=dict)
     unit: str = "connections a second"
     more_is_better: bool = True
 
@@ -172,16 +152,12 @@ class Burst:
         return Sample(found["connections"] / found["seconds"], {"cpu_us": cpu / self.count * 1e6})
 
 
-@dataclass(frozen=True)
-class Held:
+@dataclass(frozen=True, kw_only=True)
+class Held(Work):
     """Memory of the server for a connection that says nothing."""
 
-    title: str
     count: int
-    twins: Twins = field(default_factory=lambda: STREAMS)
-    goals: Goals = field(default_factory=dict)
     unit: str = "KiB a connection"
-    more_is_better: bool = False
 
     def measure(self, subject: str, seconds: float) -> Sample:
         with started(subject, "echo") as server:
@@ -197,31 +173,23 @@ class Held:
         return Sample((after - before) / count / 1024)
 
 
-@dataclass(frozen=True)
-class Inside:
+@dataclass(frozen=True, kw_only=True)
+class Inside(Work):
     """CPU of an operation within one process, see `benchmarks.inside`."""
 
-    title: str
     operation: str
-    twins: Twins
-    goals: Goals = field(default_factory=dict)
     unit: str = "CPU us each"
-    more_is_better: bool = False
 
     def measure(self, subject: str, seconds: float) -> Sample:
         command = [sys.executable, "-m", "benchmarks.inside", self.operation, subject, str(seconds)]
         return Sample(float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout))
 
 
-@dataclass(frozen=True)
-class Importing:
+@dataclass(frozen=True, kw_only=True)
+class Importing(Work):
     """CPU that a program needs to begin, above one that imports nothing."""
 
-    title: str
-    twins: Twins
-    goals: Goals
     unit: str = "CPU ms"
-    more_is_better: bool = False
     times: int = 10
 
     def measure(self, subject: str, seconds: float) -> Sample:
@@ -290,7 +258,7 @@ TIMED = {ours: (f"{ours}, no timeout",) for ours in ALL}
 def _inside(title: str, operation: str, twins: Twins, **goals: float) -> Inside:
     """:param goals: to the first of its twins, of each backend."""
     aims = {(OURS + name, twins[OURS + name][0]): ratio for name, ratio in goals.items()}
-    return Inside(title, operation, twins, aims)
+    return Inside(title, operation=operation, twins=twins, goals=aims)
 
 
 ASYNCIO = {OURS + "asyncio": ("asyncio itself",), OURS + "uvloop": ("uvloop itself",)}
@@ -311,27 +279,31 @@ WORKS: dict[str, Work] = {
     "tls": Loaded("64-byte echo under TLS", tls=True, twins=ENCRYPTED, goals=_aims(asyncio=0.65)),
     "tls-large": Loaded("16 KiB echo under TLS", size=1 << 14, tls=True, twins=ENCRYPTED, goals=_aims(asyncio=0.85)),
     "connects": Connecting("connections that say one message", goals=NO_MORE),
-    "lines": Loaded("64-byte lines, 50 connections", "lines", twins=FOR_LINES, goals=ECHO | ANYIO),
+    "lines": Loaded("64-byte lines, 50 connections", job="lines", twins=FOR_LINES, goals=ECHO | ANYIO),
     "pipelined": Loaded(
-        "64-byte lines, 32 in flight on each of 50", "lines", depth=32, twins=FOR_LINES, goals=ECHO | ANYIO
+        "64-byte lines, 32 in flight on each of 50", job="lines", depth=32, twins=FOR_LINES, goals=ECHO | ANYIO
     ),
-    "bulk-in": Loaded("1 MiB in, 8 connections", "sink", connections=8, size=1 << 20, goals=NO_MORE),
-    "bulk-out": Loaded("1 MiB out, 8 connections", "source", connections=8, size=1 << 20, goals=NO_MORE),
-    "burst": Burst("4,000 connections at once", 4000, dict.fromkeys(LOOPS, ("trio SocketStream",)), NEAR_TRIO),
-    "memory": Held("10,000 idle connections", 10_000, goals=NO_MORE),
-    "among-idle": Rising("50 busy among 10,000 idle", 50, 50, 10_000, goals={(ours, ""): 1.15 for ours in ALL}),
-    "rise": Rising("from 100 connections to 10,000", 100, 10_000, twins=LOOPS, goals=RISES),
+    "bulk-in": Loaded("1 MiB in, 8 connections", job="sink", connections=8, size=1 << 20, goals=NO_MORE),
+    "bulk-out": Loaded("1 MiB out, 8 connections", job="source", connections=8, size=1 << 20, goals=NO_MORE),
+    "burst": Burst(
+        "4,000 connections at once", count=4000, twins=dict.fromkeys(LOOPS, ("trio SocketStream",)), goals=NEAR_TRIO
+    ),
+    "memory": Held("10,000 idle connections", count=10_000, goals=NO_MORE),
+    "among-idle": Rising(
+        "50 busy among 10,000 idle", few=50, many=50, idle=10_000, goals={(ours, ""): 1.15 for ours in ALL}
+    ),
+    "rise": Rising("from 100 connections to 10,000", few=100, many=10_000, twins=LOOPS, goals=RISES),
     **{
         f"at-{count}": Loaded(f"64-byte echo, {count:,} connections", connections=count, twins=LOOPS)
         for count in COUNTS
     },
     "timed-reads": Loaded(
         "64-byte echo under a timeout that each message sets anew",
-        "echo in time",
+        job="echo in time",
         twins=TIMED,
         goals={(ours, twins[0]): 1.1 for ours, twins in TIMED.items()},
     ),
-    "where": Spent("where the time of a 64-byte echo goes", dict.fromkeys(LOOPS, ())),
+    "where": Spent("where the time of a 64-byte echo goes", twins=dict.fromkeys(LOOPS, ())),
     "switch": _inside("two tasks that wake each other", "switch", BOTH, asyncio=1.2, trio=1.1),
     "spawn": _inside("a task started and joined", "spawn", BOTH, asyncio=1.2, trio=1.1),
     "queue": _inside("a queue's put and get", "queue", ASYNCIO, asyncio=1.2),
@@ -339,6 +311,6 @@ WORKS: dict[str, Work] = {
     "lock": _inside("a lock that is free", "lock", BOTH, asyncio=1.2, trio=1.1),
     "scope": _inside("a block that can be cancelled", "scope", BOTH, asyncio=0.3, trio=1.15),
     "timeout": _inside("a block that has a deadline", "timeout", BOTH, asyncio=0.5, trio=1.15),
-    "import": Importing("what a program imports", IMPORTED, {("bridgeio", "asyncio, ssl"): 0.7}),
+    "import": Importing("what a program imports", twins=IMPORTED, goals={("bridgeio", "asyncio, ssl"): 0.7}),
 }
 QUICK = ("echo", "large", "tls", "tls-large", "connects")
