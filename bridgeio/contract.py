@@ -181,6 +181,7 @@ class Host(Crossing, ABC):
 
     :ivar backend: the name under which `current_backend` reports it.
     :ivar lingering: writers that were closed and still flush.
+    :ivar unflushed: descriptors with bytes left over, which the poller waits to send.
     :ivar fed: streams of the framework's own that the core has wrapped, and that are not gone.
     :ivar mains: the tasks that carry a `bridgeio.run`.
     :ivar variables: the values of `bridgeio.lowlevel.RunVar`.
@@ -199,6 +200,7 @@ class Host(Crossing, ABC):
     def __init__(self) -> None:
         self.timers = Timers(self.now, self.call_at)
         self.lingering: set[Any] = set()
+        self.unflushed: set[Any] = set()
         self.fed: set[Any] = set()
         self.mains: set[Any] = set()
         self.variables: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()

@@ -127,13 +127,12 @@ class DescriptorSource:
     def call_when_writable(self, callback: Callable[[], None] | None) -> None:
         """Calls back at each writability; ``None`` ends it."""
         self.on_writable = callback
+        if callback is None:
+            self.host.unflushed.discard(self)
+        else:
+            self.host.unflushed.add(self)
         if self.registered and (not self.asks_write or self._arms_each_wait):
             self.poller.want_write(self, callback is not None)
-
-    def about_to_park(self, task: Task) -> None:
-        """The task waits for a flush, and another thread may have to look after that; see `Poller.arm`."""
-        if self._arms_each_wait and self.usable:
-            self.poller.arm(self, task, WRITE)
 
     @property
     def closed(self) -> bool:
@@ -169,6 +168,7 @@ class DescriptorSource:
         if self.fd < 0:
             return
         self.poller.unregister(self)
+        self.host.unflushed.discard(self)
         self.fd = -1
         self._refuse()
         self.close_descriptor()

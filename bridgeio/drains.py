@@ -40,7 +40,6 @@ class Drainers:
             if task.scope.cancelled:  # since it was woken, maybe for another's sake: no second wake-up will come
                 await task.checkpoint_if_cancelled()
             self.tasks.append(task)
-            sink.about_to_park(task)
             await task.park(drain)
 
     def wake_all(self) -> None:

@@ -150,9 +150,6 @@ class FedSource:
     def call_when_writable(self, callback: Callable[[], None] | None) -> None:
         self.on_writable = callback
 
-    def about_to_park(self, task: Task) -> None:
-        """Its own loop sends what it has taken, whoever waits for that."""
-
     @property
     def can_end_write(self) -> bool:
         return self.native.can_end_write

@@ -314,9 +314,6 @@ class FileSink(_InThreads):
         self._on_writable = callback
         self._unflushed.note(callback is not None)
 
-    def about_to_park(self, task: Task) -> None:
-        """A thread is at work on it already."""
-
     def end_write(self) -> None:
         self.closed = True
 

@@ -28,7 +28,7 @@ NOT_IMPORTED = {"bridgeio.adapters"}
 
 # What the base classes of the contract have for the core, and what every host has by itself.
 CORES_OWN = {"ask", "call_at_end", "spare_at_end", "end_crossing", "is_over"}
-RECORDS = {"backend", "lingering", "fed", "mains", "variables", "timers"}
+RECORDS = {"backend", "lingering", "unflushed", "fed", "mains", "variables", "timers"}
 
 
 def test_readme_shows_the_listing_that_the_tutorial_shows() -> None:
