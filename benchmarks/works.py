@@ -208,7 +208,7 @@ class Importing(Work):
 
 
 def _as_many_as_fit(subject: str, connections: int) -> int:
-    """A thread of ours has a bell beside its socket, and a system may allow 20,000 descriptors."""
+    """A thread of ours has a gate beside its socket, and a system may allow 20,000 descriptors."""
     return min(connections, 4000) if "threads" in subject else connections
 
 

@@ -5,16 +5,18 @@ contract              threads
 ====================  ================================================================
 Host                  a run: one baton, and the threads that pass it on
 Task                  a thread out of a cache; its coroutine never yields
-park / wake           a lock, or ``poll`` on the task's descriptors and its bell / the lock's
-                      release, or the bell
+park / wake           a pipe from which the thread reads, or the lookout / a byte, or the bell
 interrupt             nothing: a native call that blocks cannot be ended
-call_at               the ``poll`` of a run's only task; else a thread that waits for it
+call_at               the lookout's ``poll``
 call_soon_threadsafe  whoever holds the baton, or takes it free, makes the call
-watch                 a thread that polls for all watches
+watch                 the lookout's ``poll``
 cancelled_class       `bridgeio_threads.task.Cancelled`
 run                   in the calling thread; option ``baton``, which has to be true
 block                 the same, in a run that all calls outside a run share
 ====================  ================================================================
+
+**The lookout.** Whoever parks with nobody left to hand the baton to waits for everything that the run
+waits for, in one ``poll``: each message wakes one thread, and a run of one task needs no other.
 
 **The baton.** A task holds it while its own code runs and drops it at each wait, so code between two
 waits is atomic, as on an event loop, and the same coroutine is correct unchanged. It is handed over
@@ -30,10 +32,11 @@ test shows such a moment (``test_without_the_baton_a_wake_up_is_lost``).
 Not promised: awaitables of any framework (a `TypeError` at the ``await``); the end of a blocking
 call of the task's own, which notices a cancellation at its next wait; a fork in the middle of a
 run, whose tasks stay in the parent (the run that `bridgeio.blocking` shares starts anew in the
-child). Each task that runs costs one descriptor besides its own. A task's thread has the stack size
-of `threading.stack_size`. Ctrl-C in code of the main task raises KeyboardInterrupt there; in one of
-bridgeio's waits, or in the middle of its work, it ends that wait or the next one. Under `blocking`
-Ctrl-C is Python's own, and between two steps of the core's own work it may leave a call half done.
+child). Each task's thread costs one descriptor besides its own (two where there is no ``/proc``), and
+has the stack size of `threading.stack_size`. Ctrl-C in code of the main task raises KeyboardInterrupt
+there; in one of bridgeio's waits, or in the middle of its work, it ends that wait or the next one. Under
+`blocking` Ctrl-C is Python's own, and between two steps of the core's own work it may leave a call half
+done.
 """
 
 from __future__ import annotations

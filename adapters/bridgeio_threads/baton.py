@@ -7,6 +7,8 @@ Rule 3: calls that may come at any moment (from other threads, from signal handl
 collector) stand in the same queue and are made by whoever drops the baton next.
 Rule 4: who has queued looks again whether the baton has become free, and who has freed it looks
 again whether somebody has queued: one of the two sees the other.
+Rule 5: before it becomes free, with nobody in the queue, somebody is asked for who keeps the lookout
+(see `bridgeio_threads.lookout`): a thread that frees it and goes elsewhere leaves nobody behind.
 """
 
 from __future__ import annotations
@@ -16,74 +18,32 @@ from collections import deque
 from collections.abc import Callable
 
 from bridgeio.unpatched import original
+from bridgeio_threads.gate import Gate
 
-__all__ = ["Baton", "Gate"]
+__all__ = ["Baton"]
 
 _allocate_lock: Callable[[], LockType] = original("_thread", "allocate_lock")
 
 
-class Gate:
-    """Where one thread waits for the baton.
-
-    :ivar granted: the baton has been handed to this thread. A lock alone could not tell: an
-        exception of a signal handler may come just when it has been acquired.
-    """
-
-    __slots__ = ("granted", "lock")
-
-    def __init__(self) -> None:
-        self.granted = False
-        self.lock = _allocate_lock()
-        self.lock.acquire()
-
-    def open(self) -> None:
-        self.granted = True
-        self.lock.release()
-
-    def wait(self, interrupted: Callable[[], object] | None = None) -> None:
-        """Until the baton is handed over. What a signal handler raises meanwhile is raised after.
-
-        :param interrupted: called when that happens, without the baton.
-        """
-        try:
-            self.lock.acquire()
-        except BaseException:
-            self._wait_on(interrupted)
-            raise
-        finally:
-            self.granted = False
-
-    def wait_for(self, seconds: float) -> bool:
-        """Waits that long at most; whether the baton was handed over."""
-        if self.lock.acquire(True, seconds):
-            self.granted = False
-            return True
-        return False
-
-    def _wait_on(self, interrupted: Callable[[], object] | None) -> None:
-        if interrupted is not None and not self.granted:
-            interrupted()
-        while not self.granted:
-            try:
-                self.lock.acquire()
-            except BaseException:
-                continue  # one is on its way already
-        self.lock.acquire(False)
+def _nobody() -> None:
+    """Nobody keeps the lookout here."""
 
 
 class Baton:
     """A mutex with a queue.
 
     :param report: is told the exception of a call out of the queue.
+    :param becomes_free: see rule 5; may queue somebody.
     :ivar mutex: whoever has it holds the baton.
     """
 
-    __slots__ = ("_report", "mutex", "queue")
+    __slots__ = ("_becomes_free", "_report", "mutex", "queue")
 
-    def __init__(self, report: Callable[[BaseException], None]) -> None:
+    def __init__(self, report: Callable[[BaseException], None], becomes_free: Callable[[], None] = _nobody) -> None:
         self.queue: deque[Gate | Callable[[], object]] = deque()
         self.mutex = _allocate_lock()
         self._report = report
+        self._becomes_free = becomes_free
 
     def take(self, gate: Gate) -> None:
         """Waits for it at the end of the queue. An exception is raised with the baton held."""
@@ -94,19 +54,29 @@ class Baton:
         gate.wait()
 
     def drop(self) -> None:
-        """Hands it to the first in the queue, after making the calls that stand before."""
-        queue = self.queue
-        mutex = self.mutex
-        while True:
-            while queue:
-                first = queue.popleft()
-                if isinstance(first, Gate):
-                    first.open()
-                    return
-                self._call(first)
-            mutex.release()
-            if not queue or not mutex.acquire(False):
+        """Hands it on, or frees it."""
+        while not self.hand_on():
+            self._becomes_free()
+            if not self.queue:
+                self.free()
                 return
+
+    def hand_on(self) -> bool:
+        """Gives it to the first thread in the queue, after making the calls that stand before; if there is one."""
+        queue = self.queue
+        while queue:
+            first = queue.popleft()
+            if isinstance(first, Gate):
+                first.open()
+                return True
+            self._call(first)
+        return False
+
+    def free(self) -> None:
+        """For who comes back, or keeps the lookout, or knows who does."""
+        self.mutex.release()
+        if self.queue:
+            self.look_again()
 
     def look_again(self) -> None:
         """Somebody has queued while it was being freed; see rule 4."""
@@ -116,7 +86,7 @@ class Baton:
     def give_way(self, gate: Gate) -> None:
         """Everybody who is in the queue now has a turn first."""
         self.queue.append(gate)
-        self.drop()
+        self.hand_on()
         gate.wait()
 
     def call_soon(self, callback: Callable[[], object]) -> None:

@@ -7,18 +7,18 @@ import sys
 import time
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from bridgeio.contract import CURRENT, Handle, Host, Poller, Scope, Timers, never
+from bridgeio.contract import CURRENT, Handle, Host, OnExit, Scope, Timers, never
 from bridgeio.unpatched import get_ident
-from bridgeio_threads.attendant import Attendant, Watch
+from bridgeio_threads.attendant import Attendant
 from bridgeio_threads.baton import Baton
+from bridgeio_threads.lookout import Lookout, Watch
 from bridgeio_threads.parking import Parking
-from bridgeio_threads.poller import ThreadsPoller
 from bridgeio_threads.task import Cancelled, ThreadTask, drive
 from bridgeio_threads.workers import Job, Workers
 
@@ -34,8 +34,6 @@ class ThreadsHost(Host):
 
     :ivar tasks: the tasks that have not ended; the calls that a plain thread is making are one.
     :ivar due: when the earliest timer is due.
-    :ivar unserved: there may be a timer, or bytes left over, that nobody waits for yet: who parks
-        next has to look.
     :ivar closing: the run is over, its threads are to end.
     :ivar calling: the thread that makes a call of the host's, which belongs to no task; else 0.
     """
@@ -46,13 +44,12 @@ class ThreadsHost(Host):
 
     def __init__(self) -> None:
         super().__init__()
-        self.baton = Baton(self.report)
+        self.baton = Baton(self.report, self._see_to_the_lookout)
+        self.lookout = Lookout(self)
         self.tasks: set[ThreadTask] = set()
         self.due: float | None = None
-        self.unserved = False
         self.closing = False
         self.main: ThreadTask | None = None
-        self.sockets = ThreadsPoller(self)
         self.workers = Workers(self)
         self.attendant = Attendant(self)
         self.timers = Timers(self.now, self._set_alarm)
@@ -60,6 +57,7 @@ class ThreadsHost(Host):
         self._generators: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         self._dropped: deque[AsyncGenerator[Any, Any]] = deque()
         self._parkings: list[Parking] = []
+        self._children = 0
         self.calling = 0
         self._joining = False
         self._leaving: Parking | None = None
@@ -85,11 +83,7 @@ class ThreadsHost(Host):
     def watch(
         self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None
     ) -> Handle:
-        watch = Watch(self.attendant, fd, on_readable, on_writable)
-        if not self.attendant.attend():
-            watch.cancel()
-            raise RuntimeError("the system refuses the thread that a watch on the threads backend needs")
-        return watch
+        return Watch(self.lookout, fd, on_readable, on_writable)
 
     def spawn(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope) -> ThreadTask:
         return self._spawn(coro, name, scope, copy_context())
@@ -102,9 +96,6 @@ class ThreadsHost(Host):
     def tasks_known(self) -> list[ThreadTask]:
         return list(self.tasks)
 
-    def poller(self) -> Poller:
-        return self.sockets
-
     async def look_up(self, question: Callable[[], T]) -> T:
         """In place where nobody could cancel it, so that a sequential client needs no thread."""
         task = CURRENT.get()
@@ -115,19 +106,33 @@ class ThreadsHost(Host):
         with self.blocking_section():
             return question()
 
+    async def start_process(self, arguments: Mapping[str, Any], on_exit: OnExit) -> int:
+        """Its status is collected also while no task waits."""
+
+        def ended(code: int | None) -> None:
+            self._children -= 1
+            on_exit(code)
+
+        number = await super().start_process(arguments, ended)
+        self._children += 1
+        return number
+
     @contextmanager
     def signal_bell(self) -> Iterator[int | None]:
-        """The task's own: a watch is polled by the attendant, who may not run Python's handlers."""
+        """Another thread may be on the lookout, and Python runs handlers in this one."""
         task = CURRENT.get()
         assert isinstance(task, ThreadTask)
-        with task.parking.listening() as fd:
-            yield fd
+        lookout = self.lookout
+        before, lookout.listener = lookout.listener, task.parking
+        try:
+            yield lookout.bell.writer
+        finally:
+            lookout.listener = before
 
     @contextmanager
     def blocking_section(self) -> Iterator[None]:
         task = CURRENT.get()
         assert isinstance(task, ThreadTask)
-        self.leave()
         task.end()
         self.baton.drop()
         try:
@@ -147,34 +152,34 @@ class ThreadsHost(Host):
 
     def close(self) -> None:
         super().close()
-        self.sockets.end()
+        self.lookout.close()
         for parking in self._parkings:
             parking.close()
 
     # Waiting for what no task waits for
 
-    def serve(self, task: ThreadTask) -> float | None:
-        """The task is about to park. Adds to its arms what it has to poll for others.
+    def needs_attendant(self) -> bool:
+        """Whether there is something to wait for, and nobody whose turn it is, or could be."""
+        if self.lookout.keeper is not None or self.baton.queue or self.closing or self._parked() is not None:
+            return False
+        watched = self.lookout.watched - isinstance(self._watched, Watch)  # the poller's own alone is for who parks
+        return bool(self.unflushed or self._children or watched or (self.due is not None and self.tasks))
 
-        :returns: the seconds after which timers are due, if they are this task's business.
-        """
-        self.sockets.covered_by(task)
-        if self._is_served():
-            self.unserved = False
-            return None
-        if (len(self.tasks) > 1 or self.attendant.running) and self.attendant.attend():
-            self.unserved = False
-            return None
-        task.arms += self.sockets.given_to(task)
-        return self.until_due()
+    def _see_to_the_lookout(self) -> None:
+        """The baton becomes free; see rule 3 of the lookout."""
+        if self.lookout.keeper is None:
+            parked = self._parked()
+            if parked is not None:
+                parked.rouse()
+            elif self.needs_attendant():
+                self.attendant.call()
 
-    def leave(self) -> None:
-        """The caller will not wait here for now: what nobody else waits for is the attendant's."""
-        if self.unserved and (self.tasks or self.sockets.wanted) and not self._is_served():
-            self.unserved = not self.attendant.attend()
-
-    def until_due(self) -> float | None:
-        return None if self.due is None else max(0.0, self.due - self.now())
+    def _parked(self) -> Parking | None:
+        """Where one of the tasks waits; usually the first that is asked does."""
+        for task in self.tasks:
+            if task.abort is not None and task.parking.asleep:
+                return task.parking
+        return None
 
     def run_due(self) -> None:
         if self.due is not None and self.due <= self.now():
@@ -202,8 +207,7 @@ class ThreadsHost(Host):
     @contextmanager
     def visited(self) -> Iterator[Parking]:
         """A thread that is not ours holds the baton for a while."""
-        parking = self._parkings.pop() if self._parkings else Parking(self.baton)
-        parking.open()
+        parking = self._parkings.pop() if self._parkings else Parking(self.baton, self.lookout)
         try:
             self.baton.take(parking.gate)
         except BaseException:
@@ -212,7 +216,6 @@ class ThreadsHost(Host):
         try:
             yield parking
         finally:
-            self.leave()
             self._parkings.append(parking)
             self.baton.drop()
 
@@ -239,7 +242,7 @@ class ThreadsHost(Host):
         while len(self.tasks) > 1:
             task.park(never)
         self.closing = True
-        self.attendant.look_again()
+        self.attendant.end()
         self.workers.end_idle()
         task.end()
         self._leaving = task.parking
@@ -258,9 +261,11 @@ class ThreadsHost(Host):
         self.baton.forget_others()
         self.workers.forget()
         self.attendant.forget()
+        self.lookout.renew()
+        self._poller = self._watched = None
         self._parkings.clear()
-        task = CURRENT.get()
-        if isinstance(task, ThreadTask) and task.host is self:
+        self.tasks = {task for task in self.tasks if task is CURRENT.get()}
+        for task in self.tasks:
             task.parking.renew()
 
     def _spawn(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope, context: Context) -> ThreadTask:
@@ -286,27 +291,18 @@ class ThreadsHost(Host):
         finally:
             task.end()
             self._discard(task)
-            self.leave()
 
     def _discard(self, task: ThreadTask) -> None:
         self.tasks.discard(task)
-        if len(self.tasks) <= 1:
-            self.attendant.look_again()
-            if self._joining and self.main is not None:
-                self.main.wake()
+        if len(self.tasks) <= 1 and self._joining and self.main is not None:
+            self.main.wake()
 
     # Timers and asynchronous generators
 
     def _set_alarm(self, when: float, run_due: Callable[[], None]) -> Handle:
         self.due = when
-        if self.attendant.running:
-            self.attendant.expect(when)
-        else:
-            self.unserved = True
+        self.lookout.expect(when)
         return _Alarm(self)
-
-    def _is_served(self) -> bool:
-        return self.due is None and all(self.sockets.wanted.values())
 
     def _note_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
         self._generators.add(generator)

@@ -5,7 +5,7 @@ that is what everybody expects. In the middle of a step of ours it would leave t
 half changed, so there it is raised by the task's wait instead, this one or the next.
 
 A signal that comes just before a wait begins does not end it: Python's handler runs when the wait is
-over. So the interpreter is told to ring the bell of the main task, which then polls in every wait.
+over. So the interpreter is told to ring the bell of the lookout, and who is there rouses the main task.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def interrupts_strike(host: ThreadsHost, task: ThreadTask) -> Iterator[None]:
             raise KeyboardInterrupt
         host.baton.call_soon(partial(task.strike, KeyboardInterrupt()))
 
-    before = signal.set_wakeup_fd(task.parking.listen(), warn_on_full_buffer=False)
+    host.lookout.listener = task.parking
+    before = signal.set_wakeup_fd(host.lookout.bell.writer, warn_on_full_buffer=False)
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else the program has its own way
     if ours:
         signal.signal(signal.SIGINT, on_interrupt)

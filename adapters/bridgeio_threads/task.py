@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bridgeio.contract import BUDGET, Scope, Task
 from bridgeio.unpatched import get_ident, original
-from bridgeio_threads.parking import WRITE, Arm, Parking
 
 if TYPE_CHECKING:
     from bridgeio_threads.host import ThreadsHost
+    from bridgeio_threads.parking import Parking
 
 __all__ = ["Cancelled", "ThreadTask", "drive"]
 
@@ -44,12 +44,11 @@ _NOTHING = _nothing()
 class ThreadTask(Task):
     """One thread's work from its start to its end; under `blocking`, all calls of one plain thread.
 
-    :ivar arms: what the next park polls.
     :ivar parking: what the thread waits with while the task runs.
     :ivar struck_by: an exception that is to be raised in a wait, this one or the next.
     """
 
-    __slots__ = ("_broken_off", "_ident", "arms", "parking", "struck_by", "thread")
+    __slots__ = ("_broken_off", "_ident", "parking", "struck_by", "thread")
 
     host: ThreadsHost
     parking: Parking
@@ -57,7 +56,6 @@ class ThreadTask(Task):
 
     def __init__(self, host: ThreadsHost, name: str, scope: Scope) -> None:
         super().__init__(host, name, scope)
-        self.arms: list[Arm] = []
         self.struck_by: BaseException | None = None
         self.thread = 0
         self._broken_off = False
@@ -75,17 +73,13 @@ class ThreadTask(Task):
         self.thread = 0
         if self.struck_by is not None:
             self.strike(self.struck_by)
+        rest = self.parking.rest
         while self.abort is not None:
             try:
-                if self.arms or self.host.unserved or self.parking.listens:
-                    self._poll()
-                else:
-                    self.parking.rest()
+                rest()
             except BaseException as error:
                 self.strike(error)
-        if self.arms:  # type: ignore[unreachable]
-            self._disarm()
-        self.thread = self._ident
+        self.thread = self._ident  # type: ignore[unreachable]
         self.budget = BUDGET
         if self.failing:
             raise self.cancellation()
@@ -136,63 +130,19 @@ class ThreadTask(Task):
     async def raise_kept(self) -> None:
         raise self._taken_strike()
 
-    def _poll(self) -> None:
-        host = self.host
-        timeout = host.serve(self) if host.unserved else None
-        self._poll_for(timeout)
-        if timeout is not None:
-            host.run_due()
-
-    def _poll_for(self, timeout: float | None) -> None:
-        for fd, events in self.parking.poll(self.arms, timeout):
-            for source, _ in self.arms:
-                if source.fd == fd and source.registered:  # else it was closed meanwhile, and the number is nobody's
-                    self._deliver(source, events)
-                    break
-
-    def _deliver(self, source: Any, events: int) -> None:
-        """What it calls is the host's, as if another thread had polled; what it raises strikes this task."""
-        host = self.host
-        host.calling = self._ident
-        try:
-            source.on_event(events)
-        finally:
-            host.calling = 0
-        if self.abort is not None:
-            self._ignore_idle(source)
-
-    def _ignore_idle(self, source: Any) -> None:
-        """It can be written to and nothing is left over: asked again, it would say so for ever."""
-        if source not in self.host.sockets.wanted:
-            self.arms = [arm for arm in self.arms if arm[0] is not source or arm[1] != WRITE]
-
-    def _disarm(self) -> None:
-        self.arms.clear()
-        sockets = self.host.sockets
-        if sockets.wanted:
-            sockets.left_by(self)
-
     def _let_others_go_on(self) -> None:
         host = self.host
-        if host.unserved:
-            self._serve_at_once()
-        if host.baton.queue:
-            host.baton.give_way(self.parking.gate)
+        baton, gate = host.baton, self.parking.gate
+        if host.lookout.keeper is None:
+            host.lookout.look()
+        if baton.queue:
+            baton.give_way(gate)
         elif len(host.tasks) > 1:
-            host.baton.drop()
+            baton.free()
             try:
-                _let_others_run(0)  # threads whose descriptors are ready need the interpreter to join the queue
+                _let_others_run(0)  # who is on the lookout, or ends a blocking section, needs the interpreter to queue
             finally:
-                host.baton.take(self.parking.gate)
-
-    def _serve_at_once(self) -> None:
-        """What the host owes its descriptors and timers, without waiting for any."""
-        host = self.host
-        self.arms = host.sockets.given_to(self)
-        if self.arms:
-            self._poll_for(0.0)
-            self._disarm()
-        host.run_due()
+                baton.take(gate)
 
     def _taken_strike(self) -> BaseException:
         error, self.struck_by = self.struck_by, None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bridgeio.unpatched import forget_thread, original
-from bridgeio_threads.baton import Gate
+from bridgeio_threads.gate import Gate
 from bridgeio_threads.parking import IDLE, Parking
 
 if TYPE_CHECKING:
@@ -37,19 +37,13 @@ class Workers:
         """Has a job done by an idle thread, or by a new one. It begins when the baton comes round.
 
         :raises RuntimeError: if the system refuses a thread.
-        :raises OSError: if there is no descriptor left for its bell.
         """
-        worker = self._idle[-1] if self._idle else Worker(self._host)
-        worker.parking.open()
-        try:
-            if self._idle:
-                self._idle.pop()
-                worker.parking.rouse()
-            else:
-                self.start_thread(worker.run, worker.parking.gate)
-        except BaseException:
-            worker.parking.close()
-            raise
+        if self._idle:
+            worker = self._idle.pop()
+            worker.parking.rouse()
+        else:
+            worker = Worker(self._host)
+            self.start_thread(worker.run, worker.parking.gate)
         worker.job = make_job(worker.parking)
 
     def start_thread(self, run: Job, gate: Gate) -> None:
@@ -64,7 +58,6 @@ class Workers:
         return len(self._idle)
 
     def rest(self, worker: Worker) -> None:
-        worker.parking.close()
         self._idle.append(worker)
 
     def leave(self, worker: Worker) -> None:
@@ -99,7 +92,7 @@ class Worker:
 
     def __init__(self, host: ThreadsHost) -> None:
         self.job: Job | None = None
-        self.parking = Parking(host.baton)
+        self.parking = Parking(host.baton, host.lookout)
         self._workers = host.workers
         self._host = host
 
@@ -109,7 +102,8 @@ class Worker:
             job()
             del job
             if self._host.closing:
-                return
+                break
             self._workers.rest(self)
             self.parking.rest_for(IDLE)
         self._workers.leave(self)
+        self.parking.close()

@@ -12,7 +12,9 @@ import pytest
 
 import bridgeio
 from bridgeio.registry import current_task
-from bridgeio_threads.baton import Baton, Gate
+from bridgeio.testing.resources import open_descriptors
+from bridgeio_threads.baton import Baton
+from bridgeio_threads.gate import Gate
 from bridgeio_threads.parking import Parking
 from bridgeio_threads.task import ThreadTask
 from echoing import echo_round
@@ -94,6 +96,30 @@ def test_the_baton_is_handed_over_in_the_order_of_asking() -> None:
     baton.drop()
     for thread in threads:
         thread.join()
+
+
+@pytest.mark.parametrize("ends", [1, 2])
+def test_a_gate_is_one_descriptor_where_that_can_be_had(ends: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it is the two ends of a pipe. Either way it may be opened before its owner waits, and closes them all."""
+    if ends == 2:
+        monkeypatch.setattr("os.open", no_such_file)
+    before = open_descriptors()
+    gate = Gate()
+    assert len(open_descriptors()) - len(before) == ends
+    gate.open()
+    gate.wait()
+    assert not gate.wait_for(0)
+    opener = threading.Timer(0.01, gate.open)
+    opener.start()
+    gate.wait()
+    opener.join()
+    del opener  # it knows the gate
+    gate.close()
+    assert open_descriptors() == before
+
+
+def no_such_file(*args: object) -> int:
+    raise FileNotFoundError("there is no /proc here")
 
 
 def test_calls_wait_for_the_baton_to_be_dropped() -> None:

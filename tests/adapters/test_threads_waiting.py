@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 import bridgeio
 from bridgeio.testing import until
 from bridgeio_threads.host import ThreadsHost
-from bridgeio_threads.parking import Arm, Parking
+from bridgeio_threads.lookout import Lookout
+from bridgeio_threads.parking import Parking
 from echoing import echo
 from on_threads import host, run
 
@@ -62,8 +64,8 @@ def test_a_single_task_serves_itself() -> None:
         assert run(lambda: main(port)) == 0
 
 
-def test_timers_of_several_tasks_share_one_thread() -> None:
-    """However many tasks sleep, one thread more waits for all of them."""
+def test_timers_of_several_tasks_need_no_thread_of_their_own() -> None:
+    """However many tasks sleep, one of them waits for all."""
 
     async def main() -> int:
         async with bridgeio.create_task_group() as group:
@@ -74,19 +76,20 @@ def test_timers_of_several_tasks_share_one_thread() -> None:
             group.cancel_scope.cancel()
         return started
 
-    assert run(main) == 10 + 1
+    assert run(main) == 10
 
 
-def test_the_thread_for_timers_ends_with_its_work() -> None:
-    """When one task is left, that task waits for its timers itself again."""
+def test_the_attendant_ends_when_it_is_not_needed() -> None:
+    """It is there while no task waits for a deadline, and not for long after."""
 
     async def main() -> None:
-        async with bridgeio.create_task_group() as group:
-            group.start_soon(bridgeio.sleep, 0.01)
-            await bridgeio.sleep(0.01)
-            assert host().attendant.running
+        attendant = host().attendant
         with bridgeio.fail_after(20):
-            await until(lambda: host().workers.alive == 0)
+            assert host().workers.alive == 0
+            with bridgeio.lowlevel.blocking_section():
+                while not attendant.running:
+                    os.sched_yield()
+            await until(lambda: not attendant.running and host().workers.alive == 0)
 
     run(main)
 
@@ -161,8 +164,8 @@ def test_bytes_left_over_go_out_after_a_drain_was_given_up() -> None:
     assert run(main) == len(MEGABYTES)
 
 
-def test_draining_is_done_by_the_task_that_drains() -> None:
-    """With other tasks about, ``drain`` still polls in its own thread: nobody else is started for it."""
+def test_draining_needs_no_thread_of_its_own() -> None:
+    """A task that is parked sends what is left over: nobody is started for it."""
 
     async def main(port: int) -> None:
         stop = bridgeio.Event()
@@ -181,8 +184,8 @@ def test_draining_is_done_by_the_task_that_drains() -> None:
         run(lambda: main(port))
 
 
-def test_what_an_echo_has_left_over_is_sent_by_who_reads_the_next() -> None:
-    """Written, not drained, and on to the next read: the reading task polls for both, and nobody is started for it."""
+def test_what_an_echo_has_left_over_is_sent_while_it_reads_the_next() -> None:
+    """Written, not drained, and on to the next read: who is on the lookout sends it, and nobody is started for it."""
     left_over: list[int] = []
 
     async def main() -> None:
@@ -217,12 +220,12 @@ def test_waiting_for_the_close_of_an_idle_stream_is_quiet(monkeypatch: pytest.Mo
     """``wait_closed`` of a stream that is open and writable is no busy loop."""
 
     polls = 0
-    poll = Parking.poll
+    keep = Lookout.keep
 
-    def count(parking: Parking, arms: list[Arm], timeout: float | None) -> list[tuple[int, int]]:
+    def count(lookout: Lookout, parking: Parking) -> None:
         nonlocal polls
         polls += 1
-        return poll(parking, arms, timeout)
+        keep(lookout, parking)
 
     async def main() -> None:
         async with bridgeio.serve(echo, "127.0.0.1") as server:
@@ -232,9 +235,59 @@ def test_waiting_for_the_close_of_an_idle_stream_is_quiet(monkeypatch: pytest.Mo
                 await bridgeio.sleep(0.05)
                 writer.close()
 
-    monkeypatch.setattr(Parking, "poll", count)
+    monkeypatch.setattr(Lookout, "keep", count)
     run(main)
     assert polls < 50
+
+
+@pytest.mark.parametrize("how", ["wake each other", "give way"])
+def test_tasks_that_are_always_ready_do_not_keep_a_descriptor_waiting(how: str) -> None:
+    """With somebody in the baton's queue all the time nobody is on the lookout: a look is taken between the turns."""
+
+    async def main() -> bytes:
+        events = [bridgeio.Event(), bridgeio.Event()]
+        ours, theirs = socket.socketpair()
+
+        async def play(mine: int) -> None:
+            while True:
+                if how == "give way":
+                    await bridgeio.sleep(0)
+                else:
+                    events[1 - mine].set()
+                    await events[mine].wait()
+                    events[mine] = bridgeio.Event()
+
+        with theirs:
+            reader, writer = bridgeio.wrap(ours)
+            async with writer, bridgeio.create_task_group() as group:
+                for mine in range(2):
+                    group.start_soon(play, mine)
+                await bridgeio.sleep(0)
+                theirs.sendall(b"seen")
+                data = await reader.read(4)
+                group.cancel_scope.cancel()
+        return data
+
+    assert run(main) == b"seen"
+
+
+def test_a_look_between_two_turns_may_wake_the_task_that_takes_it() -> None:
+    """It has begun to park by then, and is put into the baton's queue like any other."""
+
+    async def main() -> None:
+        woken = bridgeio.Event()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            watch = host().watch(ours.fileno(), woken.set)
+            theirs.sendall(b"ring")
+            async with bridgeio.create_task_group() as group:
+                group.start_soon(bridgeio.sleep, 0)
+                host().lookout._turns = 1
+                with bridgeio.fail_after(20):
+                    await woken.wait()
+            watch.cancel()
+
+    run(main)
 
 
 def test_a_watch_calls_back_until_it_is_cancelled() -> None:

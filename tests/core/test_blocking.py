@@ -22,6 +22,7 @@ import bridgeio
 from bridgeio import blocking
 from bridgeio.registry import current_task
 from fresh import run
+from on_threads import is_parked
 
 MEGABYTES = b"0123456789abcdef" * (1 << 18)  # more than the kernel takes at once
 
@@ -55,16 +56,11 @@ def connection(listener: socket.socket) -> Iterator[Connection]:
         made.writer.abort()
 
 
-def wait_until_polling(thread: threading.Thread) -> None:
-    """Until a thread is asleep in a wait for descriptors."""
+def wait_until_parked(thread: threading.Thread) -> None:
+    """Until a thread is asleep in a wait of ours."""
     pause = threading.Event()
-    while not (innermost_function(thread) == "poll" and is_asleep(thread)):
+    while not (is_parked(thread) and is_asleep(thread)):
         pause.wait(0.001)
-
-
-def innermost_function(thread: threading.Thread) -> str:
-    frame = sys._current_frames().get(thread.ident or 0)
-    return "" if frame is None else frame.f_code.co_name
 
 
 def is_asleep(thread: threading.Thread) -> bool:
@@ -149,7 +145,7 @@ def test_calls_wait_at_the_same_time(listener: socket.socket) -> None:
     first, second = Connection(listener), Connection(listener)
     seen: list[bytes] = []
     waiting = in_thread(lambda: seen.append(blocking(first.reader.readline)()))
-    wait_until_polling(waiting)
+    wait_until_parked(waiting)
     second.peer.sendall(b"second\n")
     assert blocking(second.reader.readline)() == b"second\n"
     assert seen == []
@@ -183,7 +179,7 @@ def test_a_second_reader_is_refused_in_another_thread(connection: Connection) ->
     """Two threads that read one connection: the second gets BusyError, the first its line."""
     seen: list[bytes] = []
     thread = in_thread(lambda: seen.append(blocking(connection.reader.readline)()))
-    wait_until_polling(thread)
+    wait_until_parked(thread)
     with pytest.raises(bridgeio.BusyError):
         blocking(connection.reader.readline)()
     connection.peer.sendall(b"line\n")
@@ -451,7 +447,7 @@ def test_ctrl_c_comes_out_of_a_call(connection: Connection) -> None:
     """KeyboardInterrupt ends the wait, nothing is lost, and the next call goes on."""
 
     def interrupt() -> None:
-        wait_until_polling(threading.main_thread())
+        wait_until_parked(threading.main_thread())
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = in_thread(interrupt)

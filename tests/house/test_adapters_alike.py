@@ -21,13 +21,14 @@ NOT_NEEDED = {
 # file: the reason for it. A reason that holds for several frameworks brings a file of the same name to each.
 PECULIAR = {
     "adopted.py": "a framework that drives an application's own tasks by itself, also in bridgeio's waits",
-    "attendant.py": "no loop: deadlines and bytes left over that no task waits for need a thread",
+    "attendant.py": "no loop: deadlines and bytes left over need a thread while every task's own is elsewhere",
     "baton.py": "no loop: something else has to make code between two waits atomic",
     "children.py": "a framework that takes the exit codes of all children, and has to be asked for ours",
     "generators.py": "a framework that closes asynchronous generators when our timers and sockets have ended",
     "interrupts.py": "no loop that could deliver Ctrl-C between two steps",
-    "parking.py": "no loop: each task waits by itself",
-    "poller.py": "no loop that could watch the core's poller",
+    "gate.py": "no loop that resumes tasks: each sleeps in its own thread until another thread wakes it",
+    "lookout.py": "no loop that waits for descriptors and deadlines",
+    "parking.py": "no loop: a task that waits is a thread that waits",
     "resolver.py": "a framework whose resolver answers by callbacks, and in addresses of its own",
     "wait.py": "a framework whose tasks wait for objects that follow its own protocol",
     "workers.py": "no loop: each task is a thread, and somebody starts and ends it",

@@ -1,0 +1,95 @@
+"""Where one thread waits until the baton is handed to it: a pipe with one byte in it, or none.
+
+A lock would do, and cost half as much again for each change of threads. Python's locks are woken as soon as they are
+released, on another processor, while who releases still has the interpreter's own lock: who was woken sleeps
+once more, for that. Of a pipe the kernel knows that its writer is about to sleep itself, and wakes the reader where
+the writer has run.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+from contextlib import suppress
+
+from bridgeio.unpatched import original
+
+__all__ = ["Gate"]
+
+
+class Gate:
+    """Opened by one thread for another, which owns it.
+
+    :ivar granted: the baton has been handed over. The pipe alone could not tell: an exception of a signal
+        handler may come just when the byte was read.
+    :raises OSError: when there are no descriptors left.
+    """
+
+    __slots__ = ("_reader", "_writer", "granted")
+
+    def __init__(self) -> None:
+        self.granted = False
+        self._reader, self._writer = _one_for_both(*os.pipe())
+
+    def open(self) -> None:
+        self.granted = True
+        os.write(self._writer, b"\1")
+
+    def wait(self, interrupted: Callable[[], object] | None = None) -> None:
+        """Until the baton is handed over. What a signal handler raises meanwhile is raised after.
+
+        :param interrupted: called when that happens, without the baton.
+        """
+        try:
+            os.read(self._reader, 1)
+        except BaseException:
+            self._wait_on(interrupted)
+            raise
+        finally:
+            self.granted = False
+
+    def wait_for(self, seconds: float) -> bool:
+        """Waits that long at most; whether the baton was handed over."""
+        if self._has_byte(seconds):
+            self.wait()
+            return True
+        return False
+
+    def _wait_on(self, interrupted: Callable[[], object] | None) -> None:
+        if interrupted is not None and not self.granted:
+            interrupted()
+        while not self.granted:
+            try:
+                self._has_byte(None)
+            except BaseException:
+                continue  # one is on its way already
+        if self._has_byte(0):
+            os.read(self._reader, 1)
+
+    def _has_byte(self, seconds: float | None) -> bool:
+        poll = original("select", "poll")()
+        poll.register(self._reader, select.POLLIN)
+        return bool(poll.poll(None if seconds is None else seconds * 1000))
+
+    def close(self) -> None:
+        reader, self._reader = self._reader, -1
+        if reader >= 0:
+            os.close(reader)
+            if reader != self._writer:
+                os.close(self._writer)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # there was no descriptor left for it
+            self.close()
+
+
+def _one_for_both(reader: int, writer: int) -> tuple[int, int]:
+    """Ten thousand threads need ten thousand descriptors, and not twice as many, where one can be had for both ends."""
+    try:
+        both = os.open(f"/proc/self/fd/{reader}", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return reader, writer
+    os.close(reader)
+    os.close(writer)
+    return both, both
