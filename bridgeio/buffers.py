@@ -3,15 +3,21 @@
 Rule 1: what is taken from the front leaves a gap; the rest moves up only when the gap has grown to
 the size of the rest, so moving costs at most as much as was taken.
 Rule 2: a search that failed is not repeated over the same bytes.
+Rule 3: many bytes are offered to the kernel in pieces. While it copies, the socket is locked, and what the peer
+acknowledges waits: one large send ends when the window is full, and the rest needs another event. Between two sends
+the kernel looks. Each piece is twice as large as the one before: however fast the peer reads, one ends.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Protocol
 
-__all__ = ["Bytes", "Receive", "ReceiveBuffer", "SealedBuffer", "Send", "SendBuffer", "flat"]
+from bridgeio.limits import SEND_FIRST
+
+__all__ = ["Bytes", "Receive", "ReceiveBuffer", "SealedBuffer", "Send", "SendBuffer", "flat", "send_in_pieces"]
 
 Bytes = bytes | bytearray | memoryview
 
@@ -164,15 +170,23 @@ class SendBuffer:
 
     def move_to(self, other: SendBuffer) -> None:
         """All that is left goes to the end of another's."""
-        for chunk in self.first(len(self._chunks)):
-            other.keep(bytes(chunk))
+        sent = self._sent
+        for chunk in self._chunks:
+            other.keep(chunk[sent:])
+            sent = 0
         self.clear()
 
-    def first(self, most: int = 64) -> list[memoryview]:
-        """The next chunks, for one gathered send."""
-        views = [memoryview(chunk) for _, chunk in zip(range(most), self._chunks, strict=False)]
-        if views:
-            views[0] = views[0][self._sent :]
+    def first(self, most: int = SEND_FIRST) -> list[memoryview]:
+        """The next bytes, for one gathered send, which takes a bounded number of chunks."""
+        views = []
+        start = self._sent
+        for chunk in islice(self._chunks, 64):
+            view = memoryview(chunk)[start : start + most]
+            views.append(view)
+            most -= len(view)
+            if not most:
+                break
+            start = 0
         return views
 
     def sent(self, count: int) -> None:
@@ -203,6 +217,23 @@ class SealedBuffer(SendBuffer):
 
     def append(self, data: Bytes, sent: int = 0) -> None:
         self.keep(self._seal(data[sent:]))
+
+
+def send_in_pieces(send: Send, data: Bytes) -> int:
+    """As many of many bytes as ``send`` takes now; see rule 3."""
+    view = memoryview(data)
+    size, sent, most = len(view), 0, SEND_FIRST
+    try:
+        while sent < size:
+            piece = view[sent : sent + most]
+            taken = send(piece)
+            sent += taken
+            if taken < len(piece):
+                break
+            most *= 2
+    except BlockingIOError:
+        pass
+    return sent
 
 
 def flat(data: Bytes) -> memoryview:

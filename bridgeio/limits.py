@@ -15,6 +15,7 @@ __all__ = [
     "LIMIT",
     "LINGER",
     "RECEIVE_MAX",
+    "SEND_FIRST",
     "TERMINATION_GRACE",
     "UNRESPONSIVE_AFTER",
     "WRITE_LIMIT",
@@ -28,6 +29,7 @@ EVENTS_PER_DISPATCH = 256  # readiness events taken from the kernel before the h
 CHUNK_MIN = 4 * 1024  # bytes asked of the kernel in one receive, at first ...
 CHUNK_MAX = 64 * 1024  # ... and once a peer has filled every chunk before
 RECEIVE_MAX = 256 * 1024  # bytes asked of the kernel at once, by a read that wants that many
+SEND_FIRST = 256 * 1024  # bytes offered to the kernel at once, of many; if it takes them all, twice as many, and so on
 
 DATAGRAM_MAX = 64 * 1024  # bytes of one datagram; UDP's cannot have more, and UNIX sockets tell the size before
 

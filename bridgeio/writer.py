@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from bridgeio.buffers import Bytes, SealedBuffer, SendBuffer, flat
+from bridgeio.buffers import Bytes, SealedBuffer, SendBuffer, flat, send_in_pieces
 from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import get_current
 from bridgeio.drains import Drainers
 from bridgeio.ends import ByteSink
 from bridgeio.errors import BusyError, StreamClosedError, WriteBufferFullError, again, describe, show_address
-from bridgeio.limits import HANDSHAKE_TIMEOUT, HIGH_WATER, LINGER, WRITE_LIMIT
+from bridgeio.limits import HANDSHAKE_TIMEOUT, HIGH_WATER, LINGER, SEND_FIRST, WRITE_LIMIT
 from bridgeio.reader import Reader
 from bridgeio.registry import current_task
 from bridgeio.timers import Timer
@@ -109,7 +109,10 @@ class Writer:
             return
         send = self._send
         try:
-            sent = send(data) if size else 0
+            if size <= SEND_FIRST or self._layer is not None:
+                sent = send(data) if size else 0
+            else:
+                sent = send_in_pieces(send, data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -358,7 +361,8 @@ class Writer:
             self._pending.keep(data)
             return
         try:
-            sent = self._source.send(data)
+            send = self._source.send
+            sent = send(data) if len(data) <= SEND_FIRST else send_in_pieces(send, data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -408,13 +412,15 @@ class Writer:
     def _send_pending(self) -> bool:
         """Whether all is sent; else the kernel takes no more now. Taking only a part says that, too: see epoll(7)."""
         pending = self._pending
+        most = SEND_FIRST
         try:
             while pending.size:
-                chunks = pending.first()
+                chunks = pending.first(most)
                 sent = self._source.gather(chunks)
                 pending.sent(sent)
                 if sent < sum(map(len, chunks)):
                     return False
+                most *= 2
         except BlockingIOError:
             return False
         return True

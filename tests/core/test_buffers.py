@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bridgeio.buffers import ReceiveBuffer, SealedBuffer, SendBuffer
+from bridgeio.buffers import Bytes, ReceiveBuffer, SealedBuffer, SendBuffer, send_in_pieces
+from bridgeio.limits import SEND_FIRST
 
 
 def test_what_goes_in_comes_out() -> None:
@@ -167,6 +168,48 @@ def test_one_send_has_a_bounded_number_of_pieces() -> None:
     for _ in range(5000):
         buffer.append(b"x")
     assert 0 < len(buffer.first()) <= 1024
+
+
+def test_one_send_has_a_bounded_number_of_bytes() -> None:
+    """The next so many, from wherever the kernel stopped, and not one more."""
+    stream = Random(14).randbytes(3000)
+    buffer = SendBuffer()
+    for start in range(0, 3000, 1000):
+        buffer.append(stream[start : start + 1000])
+    buffer.sent(300)
+    assert b"".join(buffer.first(1)) == stream[300:301]
+    assert b"".join(buffer.first(700)) == stream[300:1000]
+    assert b"".join(buffer.first(1900)) == stream[300:2200]
+    assert b"".join(buffer.first()) == stream[300:]
+
+
+class Kernel:
+    """Takes so many bytes, and then none."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.taken = bytearray()
+        self.offered: list[int] = []
+
+    def send(self, data: Bytes) -> int:
+        self.offered.append(len(data))
+        if not self.room:
+            raise BlockingIOError
+        count = min(len(data), self.room)
+        self.room -= count
+        self.taken += data[:count]
+        return count
+
+
+@pytest.mark.parametrize("room", [0, 1, SEND_FIRST, SEND_FIRST + 1, 3 * SEND_FIRST, 8 * SEND_FIRST])
+def test_many_bytes_are_sent_in_pieces_as_long_as_they_are_taken(room: int) -> None:
+    """From the first on, in order; a piece that is taken in part, or not at all, is the last."""
+    stream = Random(15).randbytes(6 * SEND_FIRST)
+    kernel = Kernel(room)
+    assert send_in_pieces(kernel.send, stream) == min(room, len(stream))
+    assert kernel.taken == stream[:room]
+    assert kernel.offered == [SEND_FIRST, 2 * SEND_FIRST, 3 * SEND_FIRST][: len(kernel.offered)]
+    assert len(kernel.offered) == {0: 1, 1: 1, SEND_FIRST: 2, SEND_FIRST + 1: 2}.get(room, 3)
 
 
 def test_a_cleared_send_buffer_is_empty() -> None:
