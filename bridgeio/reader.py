@@ -44,17 +44,18 @@ class Reader:
     :ivar limit: bytes that `readuntil` and `readline` may buffer; may be changed between reads.
     """
 
-    __slots__ = ("_buffer", "_chunk", "_ended", "_reading", "_source", "limit")
+    __slots__ = ("_buffer", "_chunk", "_ended", "_filled", "_reading", "_source", "limit")
 
     def __init__(self, source: ByteSource, limit: int = LIMIT) -> None:
         self._source = source
         self._buffer = ReceiveBuffer()
         self._chunk = CHUNK_MIN
         self._ended = False
+        self._filled = 0  # reads in a row that waited, and were then filled
         self._reading = False
         self.limit = limit
 
-    async def read(self, n: int = -1) -> bytes:
+    async def read(self, n: int = -1) -> bytes:  # noqa: C901 (the hot path: a call costs more)
         """Up to ``n`` bytes, as soon as there are any; ``b""`` at the end of the stream.
 
         With ``n=-1``, everything up to the end, without a bound: a peer decides how much that is.
@@ -76,6 +77,8 @@ class Reader:
             data = b""
         else:
             most = n if n < self._chunk else self._chunk  # noqa: FURB136 (min() is a call)
+            if self._filled > 1:  # messages are as long as what is asked for: one byte more, and the kernel
+                most += 1  # says with the message that there is no other, without a call that fails
             source = self._source
             waited = False
             self._reading = True
@@ -87,6 +90,10 @@ class Reader:
                     await source.wait_readable(task)
             finally:
                 self._reading = False
+            if self._source.readable and len(data) == most:  # the first is cleared by a short receive
+                self._filled = self._filled + 1 if waited else 0
+                if most > n:
+                    data = self._keep_rest(data, n)
         task.budget -= 1
         if task.budget <= 0:
             await task.give_way()
@@ -322,6 +329,12 @@ class Reader:
         elif most == self._chunk < CHUNK_MAX:
             self._chunk *= 2  # who fills each chunk gets a larger one
         return data
+
+    def _keep_rest(self, data: bytes, n: int) -> bytes:
+        """The byte more has come."""
+        self._filled = 0
+        self._buffer.append(data[n:])
+        return data[:n]
 
     def _failed(self, error: OSError) -> OSError:
         """What broke the stream is raised by this read and by every later one."""

@@ -9,6 +9,7 @@ import pytest
 
 import bridgeio
 from bridgeio.buffers import ReceiveBuffer
+from bridgeio.descriptors import DescriptorSource
 from bridgeio.registry import current_task
 from bridgeio.testing.peers import FAMILIES, Peer, free_address, peer_stream
 from bridgeio.testing.resources import until
@@ -48,6 +49,44 @@ async def test_read_waits_for_the_peer(family: str, socket_folder: Path) -> None
         peer.send(b"now")
         await until(lambda: got)
         assert got == [b"now"]
+
+
+@_EACH_FAMILY
+async def test_messages_as_long_as_what_is_asked_for(
+    family: str, socket_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each read gives at most ``n``, however many were just filled, and no byte is lost. When some were, the kernel
+    is not asked in vain any more."""
+    nothing_now, asked_in_vain = DescriptorSource.nothing_now, []
+
+    def count(source: DescriptorSource) -> None:
+        asked_in_vain.append(source)
+        nothing_now(source)
+
+    monkeypatch.setattr(DescriptorSource, "nothing_now", count)
+    async with (
+        peer_stream(free_address(family, socket_folder)) as (reader, _, peer),
+        bridgeio.create_task_group() as group,
+    ):
+        got: list[bytes] = []
+        missing = bytearray()
+
+        async def read() -> None:
+            while data := await reader.read(8):
+                got.append(data)
+                assert missing.startswith(data)
+                del missing[: len(data)]
+
+        group.start_soon(read)
+        for message in (*10 * [b"filled.."], b"now there are more", *10 * [b"filled.."], b"rest"):
+            for _ in range(3):
+                await bridgeio.sleep(0)
+            missing.extend(message)
+            peer.send(message)
+            await until(lambda: not missing)
+        peer.half_close()
+    assert max(map(len, got)) == 8
+    assert len(asked_in_vain) < 8
 
 
 @_EACH_FAMILY
