@@ -249,7 +249,9 @@ ANYIO = {(ours, twin): 0.30 for ours, twins in ALL.items() for twin in twins if 
 LARGE = _aims(asyncio=0.72, uvloop=0.65, trio=0.80, tornado=0.35, twisted=0.60, gevent=0.95, threads=1.15)
 NO_MORE = {(ours, twins[0]): 1.0 for ours, twins in STREAMS.items()}
 ENCRYPTED = {OURS + name: TWINS[name][:1] for name in ("asyncio", "uvloop", "trio", "tornado", "gevent", "threads")}
-WITH_LIMITS = {**ALL, OURS + "asyncio": (*TWINS["asyncio"], "epoll in Python", "epoll in C")}
+LIMITS = ("epoll in Python", "epoll in C")
+WITH_LIMITS = {**ALL, OURS + "asyncio": (*TWINS["asyncio"], *LIMITS)}
+LOOPS_AND_LIMITS = {**LOOPS, OURS + "asyncio": (*LOOPS[OURS + "asyncio"], *LIMITS)}
 NEAR_TRIO = {(ours, "trio SocketStream"): 0.8 for ours in LOOPS}
 RISES = {(ours, twins[0]): 1.0 for ours, twins in LOOPS.items()} | {(ours, ""): 1.3 for ours in LOOPS}
 TIMED = {ours: (f"{ours}, no timeout",) for ours in ALL}
@@ -275,7 +277,7 @@ RUN_LOADS = {OURS + "asyncio": "bridgeio.oversight, bridgeio_asyncio.backend"}  
 
 WORKS: dict[str, Work] = {
     "echo": Loaded("64-byte echo, 50 connections", twins=WITH_LIMITS, goals=ECHO | ANYIO),
-    "large": Loaded("64 KiB echo, 8 connections", connections=8, size=1 << 16, twins=ALL, goals=LARGE),
+    "large": Loaded("64 KiB echo, 8 connections", connections=8, size=1 << 16, twins=WITH_LIMITS, goals=LARGE),
     "tls": Loaded("64-byte echo under TLS", tls=True, twins=ENCRYPTED, goals=_aims(asyncio=0.65)),
     "tls-large": Loaded("16 KiB echo under TLS", size=1 << 14, tls=True, twins=ENCRYPTED, goals=_aims(asyncio=0.85)),
     "connects": Connecting("connections that say one message", goals=NO_MORE),
@@ -292,7 +294,7 @@ WORKS: dict[str, Work] = {
     "among-idle": Rising(
         "50 busy among 10,000 idle", few=50, many=50, idle=10_000, goals={(ours, ""): 1.15 for ours in ALL}
     ),
-    "rise": Rising("from 100 connections to 10,000", few=100, many=10_000, twins=LOOPS, goals=RISES),
+    "rise": Rising("from 100 connections to 10,000", few=100, many=10_000, twins=LOOPS_AND_LIMITS, goals=RISES),
     **{
         f"at-{count}": Loaded(f"64-byte echo, {count:,} connections", connections=count, twins=LOOPS)
         for count in COUNTS
