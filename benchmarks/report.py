@@ -128,6 +128,7 @@ class Run:
             "python": platform.python_version(),
             "system": platform.system(),
             "cpus": os.cpu_count(),
+            "congestion": Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
             "versions": dict(sorted(v for name in available_backends() for v in backend(name).versions().items())),
         }
 
@@ -140,6 +141,6 @@ def _page(name: str, measured: Measured, about: dict[str, object], plotted: bool
     return (
         f"### {measured.work.title}\n\n"
         f"`python -m benchmarks {name}` of {about['date']} at {about['commit']}: CPython {about['python']}, "
-        f"{about['system']}, {about['cpus']} cores; {told}.\n\n"
+        f"{about['system']} (TCP by {about['congestion']}), {about['cpus']} cores; {told}.\n\n"
         f"{image}```text\n{measured.table()}\n```\n"
     )

@@ -4,8 +4,9 @@ Rule 1: what is taken from the front leaves a gap; the rest moves up only when t
 the size of the rest, so moving costs at most as much as was taken.
 Rule 2: a search that failed is not repeated over the same bytes.
 Rule 3: many bytes are offered to the kernel in pieces. While it copies, the socket is locked, and what the peer
-acknowledges waits: one large send ends when the window is full, and the rest needs another event. Between two sends
-the kernel looks. Each piece is twice as large as the one before: however fast the peer reads, one ends.
+acknowledges waits: one large send ends when the congestion window is full, which is small between processes of one
+machine if the kernel has BBR, and the rest needs another event. Between two sends the kernel looks. Each piece is
+twice as large as the one before: however fast the peer reads, one ends.
 """
 
 from __future__ import annotations
