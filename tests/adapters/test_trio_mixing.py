@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextvars import copy_context
+from threading import get_ident
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ import trio
 import trio.testing
 
 import bridgeio
+from bridgeio.contract import CURRENT
+from bridgeio.registry import current_task
 from bridgeio.testing.peers import peer_stream
 
 Main = Callable[[], Coroutine[Any, Any, Any]]
@@ -393,3 +397,45 @@ def test_a_guest_run_and_its_host_each_have_scopes(host: str) -> None:
 
     assert bridgeio.run(main, backend=host) == "trio"
     assert sorted(log) == sorted([host, "trio"])
+
+
+# Which task runs
+
+
+def test_a_child_is_not_taken_for_the_parent_whose_context_it_has() -> None:
+    """Nor is a callback of Trio's, and nor does a record run on when its task has ended."""
+
+    async def main() -> None:
+        parent = current_task()
+        seen: list[Any] = []
+
+        async def child() -> None:
+            assert CURRENT.get() is parent
+            seen.append(parent.thread)
+            seen.append(current_task())
+            assert seen[-1].thread == get_ident()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(child)
+        assert parent.thread == get_ident()
+        trio.lowlevel.current_trio_token().run_sync_soon(copy_context().run, lambda: seen.append(parent.thread))
+        await trio.testing.wait_all_tasks_blocked()
+        assert [seen[0], seen[1].thread, seen[2]] == [0, 0, 0]
+
+    trio.run(main)
+
+
+def test_a_task_whose_coroutine_is_exchanged_is_known() -> None:
+    """Some libraries put a generator of theirs around the coroutine that Trio drives: then Trio itself is asked."""
+
+    async def main() -> None:
+        record, native = current_task(), trio.lowlevel.current_task()
+        driven = native.coro
+        try:
+            native.coro = (_ for _ in ())  # type: ignore[assignment]
+            assert record.thread == get_ident()
+            assert bridgeio.current_time() <= trio.current_time()
+        finally:
+            native.coro = driven
+
+    trio.run(main)
