@@ -38,7 +38,7 @@ from bridgeio.poller import Poller
 from bridgeio.pollers import new_poller
 from bridgeio.records import Record
 from bridgeio.tasks import Observed, ScopeState, TaskInfo, families, remember
-from bridgeio.timers import Handle, Timers
+from bridgeio.timers import Due, Handle, Timers
 
 __all__ = [
     "BUDGET",
@@ -48,6 +48,7 @@ __all__ = [
     "AddressInfo",
     "Backend",
     "Capabilities",
+    "Due",
     "Feed",
     "Handle",
     "Host",
@@ -185,6 +186,9 @@ class Host(Crossing, ABC):
     :ivar fed: streams of the framework's own that the core has wrapped, and that are not gone.
     :ivar mains: the tasks that carry a `bridgeio.run`.
     :ivar variables: the values of `bridgeio.lowlevel.RunVar`.
+    :ivar thread: the ident of a thread that `admits` lets in, whatever it runs; 0 where there is no such thread.
+    :ivar show_deadline: see `put_off`.
+    :ivar clock: `now`, for those who ask with each message; an adapter may put in its place what costs no frame.
     :cvar cancelled_class: the exception class that means "cancelled" here, by a scope or natively.
     :cvar native_scopes: whether `open_scope` and `open_group` are to be asked.
     :cvar machinery: modules and packages whose frames say nothing to people who look at a stack.
@@ -197,7 +201,10 @@ class Host(Crossing, ABC):
     guarded: ClassVar[bool] = False
     machinery: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self) -> None:
+    def __init__(self, thread: int = 0) -> None:
+        self.thread = thread
+        self.show_deadline: Callable[[NativeScope, float], object] | None = None
+        self.clock: Callable[[], float] = self.now
         self.timers = Timers(self.now, self.call_at)
         self.lingering: set[Any] = set()
         self.unflushed: set[Any] = set()
@@ -266,6 +273,15 @@ class Host(Crossing, ABC):
     def open_group(self) -> NativeGroup:
         """A task group of the framework's own to stand under a `TaskGroup`."""
         raise AdapterError(f"{self.backend} declares native_scopes and does not open a group")
+
+    def put_off(self, due: Due, scope: NativeScope) -> bool:
+        """Whether `timers` see to the deadline of a native scope from now on. It is moved to ``due.when``, and may be
+        moved again with each message: then ``show_deadline(scope, when)`` is called, and nothing else. The framework
+        has to tell all the while what it is, and not to act on it until ``scope.deadline`` is set.
+
+        The default leaves deadlines to the framework: nothing has changed, and ``show_deadline`` is ``None``.
+        """
+        return False
 
     def effective_deadline(self) -> float:
         """The calling task's earliest deadline, where the scopes are native."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from sys import exception
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bridgeio.cancellation import Scope, redeliver, refresh
 from bridgeio.checkpoints import begin
@@ -113,24 +113,33 @@ class CancelScope(Scope):
 
     @deadline.setter
     def deadline(self, when: float) -> None:
-        native = self._native
-        if native is not None or self.queued_for <= when < inf:  # as in `put_off`
-            task = get_current()
-            if task is not None and task.host is self._host and task.thread == get_ident() and when == when:
-                self.when = when  # the usual case: it is set anew for each message
+        if self.queued_for <= when < inf:  # as in `put_off`: it is set anew for each message, as a rule
+            host: Any = self._host  # what stands in a queue has one
+            if get_ident() == host.thread or is_in_thread_of(host):
+                self.when = when
+                native = self._native
                 if native is not None:
-                    native.deadline = when
+                    show = host.show_deadline
+                    show(native, when)
                 return
         self._move_deadline(when)
 
     def _move_deadline(self, when: float) -> None:
         _check_number(when)
         self._check_thread()
+        if self._host is not None and self._native is not None:
+            self._move_native(self._host, self._native, when)
+            return
         self.when = when
-        if self._native is not None:
-            self._native.deadline = when
-        elif self._host is not None and self.parent is not None:  # entered, and not left
+        if self._host is not None and self.parent is not None:  # entered, and not left
             self._set_timer(self._host)
+
+    def _move_native(self, host: Host, native: NativeScope, when: float) -> None:
+        host.timers.leave(self)
+        self.when = when
+        later = native.deadline < when < inf  # what is put off once will be so again, as a rule
+        if not later or not host.put_off(self, native):
+            native.deadline = when
 
     @property
     def shield(self) -> bool:
@@ -191,6 +200,8 @@ class CancelScope(Scope):
                 return bool(native.__exit__(kind, error, trace))
             finally:
                 self.cancelled_caught = native.cancelled_caught
+                if self.queued_for != inf:
+                    self._stop_timer()
         task = get_current()
         if (
             error is None
@@ -250,6 +261,7 @@ class CancelScope(Scope):
         """Takes over what became of the native scope, which is left by now."""
         assert self._native is not None
         self.cancelled_caught = self._native.cancelled_caught
+        self._stop_timer()
 
     def _check_thread(self) -> None:
         if self._host is not None and (self.parent is not None or self._native is not None):  # else nobody is inside
@@ -325,9 +337,13 @@ class CancelScope(Scope):
         return self.queued_for != inf and self._host is not None and self.when <= self._host.now()
 
     def ring(self) -> None:
-        """The deadline has passed."""
+        """The deadline has passed. A native scope looks for itself whether it has, and if not, sees to it again."""
         self._stop_timer()
-        if not self.called:
+        native = self._native
+        if native is not None:
+            if not native.cancel_called:
+                native.deadline = native.deadline
+        elif not self.called:
             self.called = True
             self.reason = "a deadline has passed"
             refresh(self)
@@ -401,8 +417,8 @@ def current_time() -> float:
     """
     task = get_current()
     if task is not None and task.thread == get_ident():
-        now: float = task.host.now()
-        return now
+        clock = task.host.clock
+        return clock()  # type: ignore[no-any-return]
     return current_host().now()
 
 

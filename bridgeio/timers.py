@@ -117,10 +117,15 @@ class Timers:
             heapify(self._heap)
             self._leftovers = 0
 
-    def close(self) -> None:
+    def close(self) -> list[Due]:
+        """Those that stood here, and do not any more."""
         self._disarm()
-        self._heap.clear()
+        heap, self._heap = self._heap, []
         self._leftovers = 0
+        stood = [due for at, _, due in heap if due.queued_for == at]
+        for due in stood:
+            due.queued_for = inf
+        return stood
 
     def run_due(self) -> None:
         """Calls what is due. One callback's error is raised after the host's timer is set again."""

@@ -23,7 +23,6 @@ class AsyncioHost(Host):
     """Lives as long as its loop, which keeps it: a table keyed weakly by loops would keep a loop
     alive through the value, because a host needs its loop.
 
-    :ivar thread: the ident of its thread.
     :ivar ending: the main function of the run has ended; a task that began now might never take a step.
     """
 
@@ -32,10 +31,10 @@ class AsyncioHost(Host):
     def __init__(self, loop: asyncio.AbstractEventLoop, backend: str) -> None:
         self.loop = loop
         self.backend = backend
-        self.thread = get_ident()
         self.ending = False
         self.tasks: dict[asyncio.Task[Any], SpawnedTask | AdoptedTask] = {}
-        super().__init__()
+        super().__init__(get_ident())
+        self.clock = loop.time
 
     def now(self) -> float:
         return self.loop.time()

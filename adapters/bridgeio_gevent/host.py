@@ -36,7 +36,6 @@ class GeventHost(Host):
     I/O and timers again: ours alone can never keep the hub from them.
 
     :ivar hub: gevent's.
-    :ivar thread: the ident of its thread.
     :ivar to_hub: switches to the hub, past ``switch_out``.
     :ivar tasks: those that are driven.
     :ivar ready: tasks that waited, and go on at the next turn.
@@ -53,7 +52,6 @@ class GeventHost(Host):
 
     def __init__(self, hub: Any) -> None:
         self.hub = hub
-        self.thread = get_ident()
         self.to_hub: Callable[[], object] = greenlet.switch.__get__(hub)
         self.tasks: set[GeventTask] = set()
         self.ready: deque[GeventTask] = deque()
@@ -73,7 +71,8 @@ class GeventHost(Host):
         # Ahead of others' callbacks, so that no gevent.Timeout comes between a wake-up and its turn.
         self._async = hub.loop.async_(ref=False, priority=hub.loop.MAXPRI)
         self._async.start(self.turn, self._make_calls)
-        super().__init__()
+        super().__init__(get_ident())
+        self.clock = _clock
         _hosts.add(self)
 
     def now(self) -> float:

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import trio
 from trio.lowlevel import spawn_system_task, wait_readable, wait_writable
 
-from bridgeio.contract import CURRENT, Handle, Host, NativeScope, Scope, Task
+from bridgeio.contract import CURRENT, Due, Handle, Host, NativeScope, Scope, Task
 from bridgeio_trio.generators import Generators
-from bridgeio_trio.scopes import ASKS_WHY, ScopeOfOldTrio, TrioGroup
+from bridgeio_trio.scopes import ASKS_WHY, ScopeOfOldTrio, TrioGroup, has_deadline, show_deadline
 from bridgeio_trio.task import SeenTask, TrioTask
 
 __all__ = ["TrioHost", "current_host"]
@@ -24,12 +24,8 @@ T = TypeVar("T")
 logger = logging.getLogger("bridgeio.trio")
 
 
-class TrioHost(Host, trio.abc.Instrument):
+class TrioHost(Host):
     """Lives as long as the run: a system task of its own, which Trio cancels at the end, closes it.
-
-    As an instrument it hears that a task has ended, and forgets its record.
-
-    :ivar thread: the ident of its thread.
 
     :ivar leaving: the error by which a callback ended the run.
     """
@@ -49,9 +45,10 @@ class TrioHost(Host, trio.abc.Instrument):
         self._main_scope: trio.CancelScope | None = None
         self.leaving: BaseException | None = None
         self._init = trio.lowlevel.current_root_task()
-        self.thread = get_ident()
-        super().__init__()
-        trio.lowlevel.add_instrument(self)
+        super().__init__(get_ident())
+        self.clock = self._clock.current_time
+        self.show_deadline = show_deadline
+        trio.lowlevel.add_instrument(_Exits(self._records))
         try:
             spawn_system_task(self._keep_alarms, name="bridgeio timers")
         except RuntimeError:  # at its end Trio closes generators, in a scope where nothing can wait any more
@@ -97,6 +94,15 @@ class TrioHost(Host, trio.abc.Instrument):
     def open_group(self) -> TrioGroup:
         return TrioGroup()
 
+    @trio.lowlevel.enable_ki_protection  # half-way through, the deadline would stand on nobody's list
+    def put_off(self, due: Due, scope: NativeScope) -> bool:
+        if not (show_deadline is not None and self._open and has_deadline(scope)):
+            return False
+        self.timers.enter(due)
+        scope.deadline = inf
+        show_deadline(scope, due.when)
+        return True
+
     def effective_deadline(self) -> float:
         return trio.current_effective_deadline()
 
@@ -122,14 +128,12 @@ class TrioHost(Host, trio.abc.Instrument):
         CURRENT.set(known)
         return known
 
-    def task_exited(self, task: trio.lowlevel.Task) -> None:
-        record = self._records.pop(task, None)
-        if record is not None:
-            record.end()
-
     def close(self) -> None:
         self._open = False
         self._init = None
+        for due in self.timers.close():
+            if isinstance(due, Scope):  # Trio sees to its deadline again, for as long as cleanup takes
+                due.ring()
         super().close()
 
     def _record(self, native: trio.lowlevel.Task) -> TrioTask:
@@ -207,6 +211,19 @@ def _serves_the_run(native: trio.lowlevel.Task) -> bool:
         return False
     module = str(frame.f_globals.get("__name__"))
     return module.startswith("trio._core.") or (module == __name__ and frame.f_code.co_name.startswith("_keep"))
+
+
+class _Exits(trio.abc.Instrument):
+    """Hears that a task has ended, and has its record forgotten. Trio asks an instrument for all its attributes, and
+    a host that was one would be slower to read ever after: its dictionary was made."""
+
+    def __init__(self, records: dict[trio.lowlevel.Task, TrioTask]) -> None:
+        self._records = records
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        record = self._records.pop(task, None)
+        if record is not None:
+            record.end()
 
 
 class _Alarm:

@@ -50,7 +50,6 @@ class TwistedHost(Host):
 
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
-        self.thread = get_ident()
         self.ready: deque[TwistedTask] = deque()
         self.yielded: list[TwistedTask] = []
         self.idle = True
@@ -67,7 +66,7 @@ class TwistedHost(Host):
         self._winding_down: TwistedTask | None = None
         self._at_the_end: list[Deferred[None]] = []
         self._ended: deque[tuple[TwistedTask, Any, BaseException | None]] = deque()
-        super().__init__()
+        super().__init__(get_ident())
 
     def now(self) -> float:
         return time.monotonic()  # reactor.seconds() is the wall clock

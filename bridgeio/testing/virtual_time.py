@@ -114,15 +114,15 @@ def _virtual(host: Host) -> Iterator[_Clock]:
     if host.native_scopes:
         raise RuntimeError(f"{host.backend} has scopes and a clock of its own: give its run one that is virtual")
     clock = _Clock(float(ceil(host.now())))
-    timers, real_now = host.timers, host.now
+    timers, real_now, real_clock = host.timers, host.now, host.clock
     host.timers = Timers(clock.now, clock.call_at)
-    host.now = clock.now  # type: ignore[method-assign]
+    host.now = host.clock = clock.now  # type: ignore[method-assign]
     try:
         yield clock
     finally:
         host.timers.close()
         host.timers = timers
-        host.now = real_now  # type: ignore[method-assign]
+        host.now, host.clock = real_now, real_clock  # type: ignore[method-assign]
 
 
 class _Driver:

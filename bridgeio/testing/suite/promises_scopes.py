@@ -335,6 +335,40 @@ async def test_a_deadline_that_is_put_off_and_drawn_near() -> None:
 
 
 @pytest.mark.bridgeio_promise(8)
+async def test_a_deadline_that_is_put_off_again_and_again() -> None:
+    """It ends the block at the last of all those times, a group's block too, and is what everybody is told."""
+    begun = bridgeio.current_time()
+    async with bridgeio.create_task_group() as group:
+        scope = group.cancel_scope
+        for number in range(1, 6):
+            scope.deadline = begun + 0.004 * number
+            assert scope.deadline == bridgeio.current_effective_deadline() == begun + 0.004 * number
+            await bridgeio.sleep(0)
+        await bridgeio.sleep_forever()
+    assert scope.cancelled_caught
+    assert bridgeio.current_time() >= begun + 0.02
+
+
+@pytest.mark.bridgeio_promise(8)
+async def test_a_deadline_that_is_put_off_and_taken_back() -> None:
+    """An infinite one ends nothing, whatever was set before it; and nor does one whose block is left."""
+    begun = bridgeio.current_time()
+    with bridgeio.move_on_after(0.004) as left:
+        left.deadline = begun + 0.005
+        left.deadline = begun + 0.006
+    with bridgeio.move_on_after(0.004) as scope:
+        scope.deadline = begun + 0.005
+        scope.deadline = begun + 0.006
+        scope.deadline = math.inf
+        await bridgeio.sleep_until(begun + 0.01)
+    left.deadline = begun + 0.011
+    left.deadline = begun + 0.012
+    await bridgeio.sleep_until(begun + 0.02)
+    assert not left.cancel_called
+    assert not scope.cancel_called
+
+
+@pytest.mark.bridgeio_promise(8)
 async def test_a_deadline_that_is_no_number_is_refused() -> None:
     """NaN is a ValueError at once, before and in the block, and the deadline stays what it was."""
     scope = bridgeio.CancelScope()

@@ -33,15 +33,19 @@ async def _in_a_thread(function: Callable[[], object]) -> BaseException | None:
 
 async def test_a_scope_is_not_cancelled_by_a_foreign_thread() -> None:
     """``cancel``, a deadline and a shield, set by another thread: a RuntimeError, and the block goes on."""
-    with bridgeio.CancelScope() as scope:
+    with bridgeio.move_on_after(1000) as scope:
+        scope.deadline += 1
 
         def move() -> None:
             scope.deadline = 0.0
 
+        def put_off() -> None:
+            scope.deadline += 1000
+
         def lower() -> None:
             scope.shield = True
 
-        for function in (scope.cancel, move, lower):
+        for function in (scope.cancel, move, put_off, lower):
             error = await _in_a_thread(function)
             assert isinstance(error, RuntimeError)
             assert "thread" in str(error)
