@@ -10,6 +10,7 @@ from math import inf
 from typing import Any, TypeVar
 
 import trio
+from trio import CancelScope
 from trio.lowlevel import spawn_system_task, wait_readable, wait_writable
 
 from bridgeio.contract import CURRENT, Due, Handle, Host, NativeScope, Scope, Task
@@ -88,7 +89,7 @@ class TrioHost(Host):
         return self._record(native)
 
     def open_scope(self, deadline: float, shield: bool) -> NativeScope:
-        native: Any = trio.CancelScope(deadline=deadline, shield=shield)
+        native: Any = CancelScope(deadline=deadline, shield=shield)
         return native if ASKS_WHY else ScopeOfOldTrio(native)
 
     def open_group(self) -> TrioGroup:
