@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from io import BytesIO
 from itertools import islice
 from typing import Protocol
 
-from bridgeio.limits import SEND_FIRST
+from bridgeio.limits import LINES_AT_ONCE, SEND_FIRST
 
 __all__ = ["Bytes", "Receive", "ReceiveBuffer", "SealedBuffer", "Send", "SendBuffer", "flat", "send_in_pieces"]
 
@@ -99,6 +100,18 @@ class ReceiveBuffer:
         if not self.size:
             self._close_gap()
         return held[start:end]
+
+    def whole_lines(self, limit: int) -> BytesIO | None:
+        """A copy of the next whole lines within the first ``limit`` bytes, if any; `discard` what is read of it.
+
+        Not of all: who reads a line, and then something else, again and again, copies little.
+        """
+        held = self._bytes
+        if type(held) is not bytes or self._searched:
+            return None
+        start = self._start
+        end = held.rfind(b"\n", start, start + min(limit, LINES_AT_ONCE)) + 1
+        return BytesIO(held[start:end]) if end else None
 
     def take_into(self, target: memoryview) -> int:
         """Fills the start of ``target``; how many bytes that were."""

@@ -13,6 +13,7 @@ __all__ = [
     "HAPPY_EYEBALLS_DELAY",
     "HIGH_WATER",
     "LIMIT",
+    "LINES_AT_ONCE",
     "LINGER",
     "RECEIVE_MAX",
     "SEND_FIRST",
@@ -33,6 +34,7 @@ SEND_FIRST = 256 * 1024  # bytes offered to the kernel at once, of many; if it t
 
 DATAGRAM_MAX = 64 * 1024  # bytes of one datagram; UDP's cannot have more, and UNIX sockets tell the size before
 
+LINES_AT_ONCE = 4 * 1024  # bytes of whole lines that are copied to be read one by one
 LIMIT = 64 * 1024  # bytes that readuntil() may buffer while it looks for the separator
 HIGH_WATER = 64 * 1024  # bytes waiting to be sent above which drain() waits
 WRITE_LIMIT = 64 * 1024 * 1024  # bytes waiting to be sent above which write() refuses

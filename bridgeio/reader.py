@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 
 from bridgeio.buffers import ReceiveBuffer
 from bridgeio.checkpoints import begin, spend
@@ -44,7 +45,7 @@ class Reader:
     :ivar limit: bytes that `readuntil` and `readline` may buffer; may be changed between reads.
     """
 
-    __slots__ = ("_buffer", "_chunk", "_ended", "_filled", "_reading", "_source", "limit")
+    __slots__ = ("_buffer", "_chunk", "_ended", "_filled", "_limit", "_lines", "_reading", "_source")
 
     def __init__(self, source: ByteSource, limit: int = LIMIT) -> None:
         self._source = source
@@ -52,8 +53,9 @@ class Reader:
         self._chunk = CHUNK_MIN
         self._ended = False
         self._filled = 0  # reads in a row that waited, and were then filled
-        self._reading = False
-        self.limit = limit
+        self._limit = limit
+        self._lines: BytesIO | None = None  # the next in the buffer, which `_settle` tells what of them was read
+        self._reading = False  # a task is, or there are such lines: whoever wants the buffer has to `_settle`
 
     async def read(self, n: int = -1) -> bytes:  # noqa: C901 (the hot path: a call costs more)
         """Up to ``n`` bytes, as soon as there are any; ``b""`` at the end of the stream.
@@ -67,7 +69,7 @@ class Reader:
         if task.scope.cancelled or task.kept:
             await task.checkpoint_if_cancelled()
         if self._reading:
-            raise self._busy()
+            self._settle()
         if n < 0:
             return await self._read_all(task)
         data: bytes | None = None
@@ -104,16 +106,14 @@ class Reader:
 
         :raises LimitOverrunError: if the line is longer than the limit; it stays in the stream.
         """
-        if self._buffer.size:  # one of many lines in a chunk: a tenth of it would be the call of `readuntil`
+        if self._buffer.size:  # one of many in a chunk: what `readuntil` does would double its cost
             task = get_current()
             if task is None or task.thread != get_ident():
                 task = current_task()
             if task.scope.cancelled or task.kept:
                 await task.checkpoint_if_cancelled()
-            if self._reading:
-                raise self._busy()
-            line = self._buffer.take_until(b"\n", self.limit)
-            if line is not None:
+            line = (self._lines or self._take_lines()).readline()
+            if line:
                 task.budget -= 1
                 if task.budget <= 0:
                     await task.give_way()
@@ -140,12 +140,12 @@ class Reader:
         if task.scope.cancelled or task.kept:
             await task.checkpoint_if_cancelled()
         if self._reading:
-            raise self._busy()
+            self._settle()
         buffer = self._buffer
         source = self._source
         data: bytes | None = None
         waited = False
-        while not buffer.size or (data := buffer.take_until(separator, self.limit)) is None:
+        while not buffer.size or (data := buffer.take_until(separator, self._limit)) is None:
             if buffer.size:
                 self._check_limit(separator)
             self._reading = True
@@ -159,7 +159,7 @@ class Reader:
                 self._reading = False
             if not data:
                 raise IncompleteReadError(buffer.take(buffer.size), None)
-            if not buffer.size and -1 < data.find(separator) == len(data) - len(separator) <= self.limit:
+            if not buffer.size and -1 < data.find(separator) == len(data) - len(separator) <= self._limit:
                 break  # the usual case: one whole message, and no copy
             buffer.append(data)
         task.budget -= 1
@@ -179,7 +179,7 @@ class Reader:
         if task.scope.cancelled or task.kept:
             await task.checkpoint_if_cancelled()
         if self._reading:
-            raise self._busy()
+            self._settle()
         buffer = self._buffer
         data = b""
         while buffer.size < n:
@@ -206,7 +206,7 @@ class Reader:
         """
         task = await begin()
         if self._reading:
-            raise self._busy()
+            self._settle()
         with memoryview(buffer) as whole, whole.cast("B") as target:
             if not self._buffer.size and len(target):
                 self._buffer.append(await self._receive(task, min(len(target), RECEIVE_MAX)))
@@ -226,7 +226,7 @@ class Reader:
         _check_separator(separator)
         task = await begin()
         if self._reading:
-            raise self._busy()
+            self._settle()
         buffer = self._buffer
         skipped = 0
         while (found := buffer.find(separator)) < 0:
@@ -249,7 +249,7 @@ class Reader:
         :raises BusyError: if a task is reading.
         """
         if self._reading:
-            raise self._busy()
+            self._settle()
         self._reading = True
         try:
             yield
@@ -268,8 +268,20 @@ class Reader:
     def source(self, layer: ByteSource) -> None:
         self._source = layer
 
+    @property
+    def limit(self) -> int:
+        return self._limit
+
+    @limit.setter
+    def limit(self, most: int) -> None:
+        self._limit = most
+        if self._lines is not None:  # which were within the one before
+            self._settle()
+
     def at_eof(self) -> bool:
         """Whether the peer has ended the stream and everything has been read. Known only after a read."""
+        if self._lines is not None:
+            self._settle()
         return self._ended and not self._buffer.size
 
     def __aiter__(self) -> Reader:
@@ -353,13 +365,33 @@ class Reader:
         consumed, how = buffer.find(separator), "the separator came later than that"
         if consumed < 0:
             consumed, how = buffer.size - len(separator) + 1, "no separator came"
-        if consumed > self.limit:
+        if consumed > self._limit:
             raise LimitOverrunError(
-                f"{how} within the limit of {self.limit} bytes; discard_until() skips what is there", consumed
+                f"{how} within the limit of {self._limit} bytes; discard_until() skips what is there", consumed
             )
 
-    def _busy(self) -> BusyError:
-        return BusyError(f"another task is already reading from {show_address(self._source.peer)}")
+    def _take_lines(self) -> BytesIO:
+        """The next whole lines that are there, to be read from what this returns. None, if that takes a search."""
+        if self._reading:
+            self._settle()
+        lines = self._buffer.whole_lines(self._limit)
+        if lines is None:
+            return BytesIO()
+        self._lines = lines
+        self._reading = True
+        return lines
+
+    def _settle(self) -> None:
+        """Lets the buffer know which of its lines were read.
+
+        :raises BusyError: if it is a task that is reading.
+        """
+        lines = self._lines
+        if lines is None:
+            raise BusyError(f"another task is already reading from {show_address(self._source.peer)}")
+        self._buffer.discard(lines.tell())
+        self._lines = None
+        self._reading = False
 
 
 def _check_separator(separator: object) -> None:

@@ -12,6 +12,7 @@ from bridgeio.testing.suite.datagram_faults import *  # noqa: F403
 from bridgeio.testing.suite.datagrams import *  # noqa: F403
 from bridgeio.testing.suite.draining import *  # noqa: F403
 from bridgeio.testing.suite.fairness import *  # noqa: F403
+from bridgeio.testing.suite.lines import *  # noqa: F403
 from bridgeio.testing.suite.processes import *  # noqa: F403
 from bridgeio.testing.suite.serving import *  # noqa: F403
 from bridgeio.testing.suite.streams import *  # noqa: F403

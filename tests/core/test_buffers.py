@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridgeio.buffers import Bytes, ReceiveBuffer, SealedBuffer, SendBuffer, send_in_pieces
-from bridgeio.limits import SEND_FIRST
+from bridgeio.limits import LINES_AT_ONCE, SEND_FIRST
 
 
 def test_what_goes_in_comes_out() -> None:
@@ -113,6 +113,27 @@ def test_taking_up_to_a_separator(pieces: list[bytes]) -> None:
     taken = buffer.take_until(b"\r\n", 100)
     assert (taken, type(taken), buffer.size) == (b"cd\r\n", bytes, 0)
     assert buffer.take_until(b"\r\n", 100) is None
+
+
+def test_whole_lines() -> None:
+    """Those that begin at the next byte, within the limit, and not all of many; taking them is another step."""
+    buffer = ReceiveBuffer()
+    assert buffer.whole_lines(100) is None
+    buffer.append(b"one\ntwo\nrest")
+    for _ in range(2):
+        lines = buffer.whole_lines(100)
+        assert lines is not None
+        assert lines.readlines() == [b"one\n", b"two\n"]
+    buffer.discard(4)
+    lines = buffer.whole_lines(6)
+    assert lines is not None
+    assert lines.read() == b"two\n"
+    assert buffer.whole_lines(3) is None
+    assert buffer.take(100) == b"two\nrest"
+    buffer.append(b"x\n" * 100_000)
+    lines = buffer.whole_lines(1_000_000)
+    assert lines is not None
+    assert len(lines.read()) == LINES_AT_ONCE
 
 
 def _buffer_on(storage: type[bytearray]) -> ReceiveBuffer:

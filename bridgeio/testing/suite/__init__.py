@@ -27,6 +27,7 @@ from bridgeio.testing.suite.introspection import *  # noqa: F403
 from bridgeio.testing.suite.known_bugs import *  # noqa: F403
 from bridgeio.testing.suite.leaving import *  # noqa: F403
 from bridgeio.testing.suite.limiting import *  # noqa: F403
+from bridgeio.testing.suite.lines import *  # noqa: F403
 from bridgeio.testing.suite.locking import *  # noqa: F403
 from bridgeio.testing.suite.multicasting import *  # noqa: F403
 from bridgeio.testing.suite.names import *  # noqa: F403

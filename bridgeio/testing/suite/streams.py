@@ -138,24 +138,6 @@ async def test_read_of_nothing_gives_nothing() -> None:
         assert await reader.read(1) == b"x"
 
 
-@_EACH_FAMILY
-async def test_lines(family: str, socket_folder: Path) -> None:
-    """``readline`` keeps the newline; the last line may lack it; then comes ``b""``."""
-    async with peer_stream(free_address(family, socket_folder)) as (reader, _, peer):
-        peer.send(b"one\n\ntwo\nrest")
-        peer.half_close()
-        assert [await reader.readline() for _ in range(5)] == [b"one\n", b"\n", b"two\n", b"rest", b""]
-
-
-@_EACH_FAMILY
-async def test_async_for_gives_lines(family: str, socket_folder: Path) -> None:
-    """Iterating over a reader gives its lines, up to the end."""
-    async with peer_stream(free_address(family, socket_folder)) as (reader, _, peer):
-        peer.send(b"one\ntwo\nrest")
-        peer.half_close()
-        assert [line async for line in reader] == [b"one\n", b"two\n", b"rest"]
-
-
 @pytest.mark.parametrize("cut", range(1, 8))
 async def test_a_separator_may_come_in_pieces(cut: int) -> None:
     """``readuntil`` finds a separator of several bytes wherever the segments are cut."""
