@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["SeenTask", "TrioTask"]
 
 _WOKEN: Final[Outcome[Any]] = Value(None)
+# What Trio's own looks at; without them it is asked itself.
+_LOOKS_AT: Final = all(hasattr(trio.lowlevel.Task, name) for name in ("_cancel_status", "_runner", "_cancel_points"))
 
 
 class TrioTask(Task):
@@ -96,7 +98,16 @@ class TrioTask(Task):
         self.budget = BUDGET
         await cancel_shielded_checkpoint()
 
-    checkpoint_if_cancelled = staticmethod(checkpoint_if_cancelled)  # pyright: ignore[reportAssignmentType]
+    async def checkpoint_if_cancelled(self) -> None:
+        """Trio's own, which need not look for the running task any more."""
+        native = self.native
+        if native is None or native._cancel_status.effectively_cancelled or native is native._runner.main_task:
+            await checkpoint_if_cancelled()  # the main task may have to hear of Ctrl-C, too
+        else:
+            native._cancel_points += 1
+
+    if not _LOOKS_AT:
+        checkpoint_if_cancelled = staticmethod(checkpoint_if_cancelled)  # type: ignore[assignment]
 
     def info(self) -> TaskInfo:
         """By Trio's tree, the same for a task that has called bridgeio and for one that has not."""
@@ -118,10 +129,6 @@ class TrioTask(Task):
             states.append(ScopeState(scope._cancel_called, scope.shield, scope.deadline, None))
             status = status._parent
         return states
-
-    def running_in(self) -> int:
-        native = self.native
-        return self._run_thread if native is not None and getattr(native.coro, "cr_running", False) else 0
 
     def native_wait(self) -> str | None:
         """Trio says of no wait what it is for, but for the one at the end of a nursery."""

@@ -70,7 +70,7 @@ async def test_reads_of_every_kind_take_turns(seed: int) -> None:
         assert reader.at_eof()
 
 
-async def test_lines_of_one_chunk_leave_the_rest() -> None:
+async def test_what_follows_the_lines_of_one_chunk() -> None:
     """Lines that came at once are read one by one: what follows is everybody's, a lower limit holds for it, and it is
     there for TLS to look at."""
     async with peer_stream() as (reader, _, peer):
