@@ -4,9 +4,9 @@ It looks whether its task is cancelled before it takes anything, and gives way t
 shielded: what it took is never lost. Code that finds all it asks for at once is cancelled as readily as code
 that waits, and keeps nobody from his turn.
 
-`Reader.read`, ``readline``, ``readuntil``, ``readexactly`` and `Writer.drain` have both written out, and so have a
-lock's and a semaphore's ``acquire``, `Event.wait`, and what puts an item somewhere or gets one: in functions as small
-as these a call more, and a coroutine above all, is a measurable part of the whole.
+`Reader.read`, ``readline``, ``readuntil``, ``readexactly``, `Writer.drain` and ``wait_closed`` have both written out,
+and so have a lock's and a semaphore's ``acquire``, `Event.wait`, what puts an item somewhere or gets one, and a server
+that accepts: in functions as small as these a call more, and a coroutine above all, is a measurable part of the whole.
 """
 
 from __future__ import annotations

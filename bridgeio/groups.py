@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from types import CoroutineType, FunctionType, TracebackType
+from types import CoroutineType, FunctionType, MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, overload
 
 from bridgeio.cancellation import Scope, move, refresh
@@ -43,6 +43,9 @@ class _Ignored:
 
 
 TASK_STATUS_IGNORED: TaskStatus[Any] = _Ignored()
+
+
+_PLAIN = (FunctionType, MethodType)
 
 
 def create_task_group() -> TaskGroup:
@@ -163,7 +166,7 @@ class TaskGroup:
         if self._native is not None:
             self._native.start_soon(partial(as_coroutine, function), args, label)
         else:
-            plain = type(function) is FunctionType  # as a rule; a call for others would show
+            plain = type(function) in _PLAIN  # as a rule; a call for others would show
             coro = function(*args) if plain else as_coroutine(function, *args)
             if type(coro) is not CoroutineType:
                 coro = _checked(coro, function)

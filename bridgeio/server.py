@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from bridgeio.checkpoints import begin, spend
+from bridgeio.checkpoints import begin
 from bridgeio.closing import Closing
 from bridgeio.contract import Host
 from bridgeio.errors import show_address
@@ -228,8 +228,8 @@ class Server:
                 listener.pause()  # a connection that nobody takes would have the poller called all the time
 
     async def _accept_all(self, listener: Listener) -> None:
+        task = await begin()  # cancelled also before the first accept: the listener may be closed by then
         while True:
-            task = await begin()  # cancelled also before the first accept: the listener may be closed by then
             try:
                 if self._is_full():
                     listener.pause()
@@ -242,7 +242,11 @@ class Server:
                 logger().error("cannot accept on %s, trying again: %s", show_address(listener.address), error)
                 listener.pause()
                 await sleep(_OUT_OF_DESCRIPTORS_PAUSE)
-            await spend(task)
+            task.budget -= 1  # as in `spend` and `begin`: two coroutines more for each connection would show
+            if task.budget <= 0:
+                await task.give_way()
+            if task.scope.cancelled or task.kept:
+                await task.checkpoint_if_cancelled()
 
     def _is_full(self) -> bool:
         most = self._options.max_connections
@@ -272,7 +276,8 @@ class Server:
         _CONNECTION.set(connection)
         try:
             with connection.scope:
-                await self._options.secure(writer)
+                if self._options.ssl is not None:
+                    await self._options.secure(writer)
                 await self._options.handler(reader, writer)
                 writer.close()
                 await writer.wait_closed()

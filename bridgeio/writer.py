@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from bridgeio.buffers import Bytes, SealedBuffer, SendBuffer, flat, send_in_pieces
-from bridgeio.checkpoints import begin, spend
+from bridgeio.checkpoints import begin
 from bridgeio.contract import get_current
 from bridgeio.drains import Drainers
 from bridgeio.ends import ByteSink
@@ -217,11 +217,16 @@ class Writer:
 
         :raises OSError: if a flush failed and nobody was told yet.
         """
-        task = await begin()
+        task = current_task()
+        if task.scope.cancelled or task.kept:
+            await task.checkpoint_if_cancelled()
         if not self._source.closed:
             await self._drainers.wait(task, self._is_closed, "closing the stream")
-        self.check_flushed()
-        await spend(task)
+        if self._error is not None:
+            self.check_flushed()
+        task.budget -= 1
+        if task.budget <= 0:
+            await task.give_way()
 
     def check_flushed(self) -> None:
         """:raises OSError: if a flush failed and nobody was told yet."""
