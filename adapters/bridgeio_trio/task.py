@@ -15,7 +15,6 @@ from outcome import Outcome, Value
 from trio.lowlevel import (
     Abort,
     cancel_shielded_checkpoint,
-    checkpoint_if_cancelled,
     current_task,
     enable_ki_protection,
     reschedule,
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["SeenTask", "TrioTask"]
 
 _WOKEN: Final[Outcome[Any]] = Value(None)
-# What Trio's own looks at; without them it is asked itself.
-_LOOKS_AT: Final = all(hasattr(trio.lowlevel.Task, name) for name in ("_cancel_status", "_runner", "_cancel_points"))
+# What Trio's own `checkpoint_if_cancelled` looks at. A Trio without that is asked itself.
+_SHOWS: Final = all(hasattr(trio.lowlevel.Task, name) for name in ("_cancel_status", "_runner", "_cancel_points"))
 
 
 class TrioTask(Task):
@@ -102,12 +101,12 @@ class TrioTask(Task):
         """Trio's own, which need not look for the running task any more."""
         native = self.native
         if native is None or native._cancel_status.effectively_cancelled or native is native._runner.main_task:
-            await checkpoint_if_cancelled()  # the main task may have to hear of Ctrl-C, too
+            await trio.lowlevel.checkpoint_if_cancelled()  # the main task may have to hear of Ctrl-C, too
         else:
             native._cancel_points += 1
 
-    if not _LOOKS_AT:
-        checkpoint_if_cancelled = staticmethod(checkpoint_if_cancelled)  # type: ignore[assignment]
+    if not _SHOWS:
+        checkpoint_if_cancelled = staticmethod(trio.lowlevel.checkpoint_if_cancelled)  # type: ignore[assignment]
 
     def info(self) -> TaskInfo:
         """By Trio's tree, the same for a task that has called bridgeio and for one that has not."""
