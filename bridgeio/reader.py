@@ -101,23 +101,42 @@ class Reader:
             await task.give_way()
         return data
 
-    async def readline(self) -> bytes:
+    async def readline(self) -> bytes:  # noqa: C901 (the hot path: a call costs more)
         r"""A line with its ``b"\n"``; without it at the end of the stream; ``b""`` after the end.
 
         :raises LimitOverrunError: if the line is longer than the limit; it stays in the stream.
         """
-        if self._buffer.size:  # one of many in a chunk: what `readuntil` does would double its cost
-            task = get_current()
-            if task is None or task.thread != get_ident():
-                task = current_task()
-            if task.scope.cancelled or task.kept:
-                await task.checkpoint_if_cancelled()
+        task = get_current()
+        if task is None or task.thread != get_ident():
+            task = current_task()
+        if task.scope.cancelled or task.kept:
+            await task.checkpoint_if_cancelled()
+        buffer = self._buffer
+        line: bytes | None = None
+        if buffer.size:  # one of many in a chunk: what `readuntil` does would double its cost
             line = (self._lines or self._take_lines()).readline()
-            if line:
-                task.budget -= 1
-                if task.budget <= 0:
-                    await task.give_way()
-                return line
+        elif not self._ended:  # as a rule one whole line comes: a coroutine more would show
+            if self._reading:
+                self._settle()
+            source = self._source
+            waited = False
+            self._reading = True
+            try:
+                while not source.readable or (line := self._receive_now(self._chunk)) is None:
+                    if waited and task.scope.cancelled:
+                        await task.checkpoint_if_cancelled()
+                    waited = True
+                    await source.wait_readable(task)
+            finally:
+                self._reading = False
+            if line and not -1 < line.find(b"\n") == len(line) - 1 <= self._limit:
+                buffer.append(line)
+                line = self._take_lines().readline()
+        if line:
+            task.budget -= 1
+            if task.budget <= 0:
+                await task.give_way()
+            return line
         try:
             return await self.readuntil(b"\n")
         except IncompleteReadError as error:
