@@ -36,7 +36,8 @@ class Reader:
     One task may read at a time; a second one gets `BusyError`, and the first is not disturbed. Any
     task may write to the stream's `Writer` meanwhile. A cancelled read has taken nothing: what had
     come stays, and the next read gets it. Bytes are asked of the kernel only when somebody reads,
-    so a peer that sends to a reader that does not read is stopped by TCP.
+    so a peer that sends to a reader that does not read is stopped by TCP. What came beyond what a
+    read gives is buffered here: it is the next read's, and no longer in the socket.
 
     Every read first raises if its task is cancelled. All reads raise the system's error
     (`ConnectionResetError` and others) if the connection broke, again and again, and
