@@ -21,19 +21,19 @@ __all__ = ["Gate"]
 class Gate:
     """Opened by one thread for another, which owns it.
 
-    :ivar granted: the baton has been handed over. The pipe alone could not tell: an exception of a signal
-        handler may come just when the byte was read.
+    The byte is read into a place of ours. What a call returns is lost if a signal handler raises just then, and
+    whether the byte was taken is the one thing to be certain of: one that stays behind would pass for the baton.
+
     :raises OSError: when there are no descriptors left.
     """
 
-    __slots__ = ("_reader", "_writer", "granted")
+    __slots__ = ("_reader", "_taken", "_writer")
 
     def __init__(self) -> None:
-        self.granted = False
+        self._taken = bytearray(1)
         self._reader, self._writer = _one_for_both(*os.pipe())
 
     def open(self) -> None:
-        self.granted = True
         os.write(self._writer, b"\1")
 
     def wait(self, interrupted: Callable[[], object] | None = None) -> None:
@@ -42,12 +42,12 @@ class Gate:
         :param interrupted: called when that happens, without the baton.
         """
         try:
-            os.read(self._reader, 1)
+            os.readv(self._reader, (self._taken,))
         except BaseException:
             self._wait_on(interrupted)
             raise
         finally:
-            self.granted = False
+            self._taken[0] = 0
 
     def wait_for(self, seconds: float) -> bool:
         """Waits that long at most; whether the baton was handed over."""
@@ -57,15 +57,13 @@ class Gate:
         return False
 
     def _wait_on(self, interrupted: Callable[[], object] | None) -> None:
-        if interrupted is not None and not self.granted:
+        if interrupted is not None and not self._taken[0]:
             interrupted()
-        while not self.granted:
+        while not self._taken[0]:
             try:
-                self._has_byte(None)
+                os.readv(self._reader, (self._taken,))
             except BaseException:
                 continue  # one is on its way already
-        if self._has_byte(0):
-            os.read(self._reader, 1)
 
     def _has_byte(self, seconds: float | None) -> bool:
         poll = original("select", "poll")()

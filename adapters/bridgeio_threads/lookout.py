@@ -127,10 +127,10 @@ class Lookout:
         self._until = inf if due is None else due
         self._turns = TURNS
         parking.asleep = ON_LOOKOUT
-        baton.mutex.release()
-        if baton.queue:
-            baton.look_again()
         try:
+            baton.mutex.release()  # in the block, for a signal handler may raise as soon as it has returned
+            if baton.queue:
+                baton.look_again()
             ready = self._poll.poll(None if due is None else _milliseconds(due - host.now()))
         finally:
             try:

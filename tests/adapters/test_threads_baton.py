@@ -122,6 +122,30 @@ def no_such_file(*args: object) -> int:
     raise FileNotFoundError("there is no /proc here")
 
 
+@pytest.mark.parametrize("when", ["before the byte is there", "when the byte was taken"])
+def test_a_signal_handler_that_raises_at_a_gate_leaves_no_byte_behind(
+    when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The byte of this hand-over is waited for and taken, neither more nor less: another would be a baton too many."""
+    gate, readv, raised = Gate(), os.readv, list[str]()
+
+    def interrupted(reader: int, buffers: list[bytearray]) -> int:
+        if not raised:
+            raised.append(when)
+            if when == "before the byte is there":
+                threading.Timer(0.01, gate.open).start()
+            else:
+                gate.open()
+                readv(reader, buffers)
+            raise KeyboardInterrupt
+        return readv(reader, buffers)
+
+    monkeypatch.setattr("os.readv", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        gate.wait()
+    assert not gate.wait_for(0)
+
+
 def test_calls_wait_for_the_baton_to_be_dropped() -> None:
     """A call asked for while somebody holds the baton is made when it is dropped; else at once."""
     errors: list[BaseException] = []
