@@ -73,7 +73,7 @@ class ThreadsHost(Host):
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> object:
         if self.closing:
             raise RuntimeError("this run on threads has ended")
-        self.baton.call_soon(partial(self.call_here, callback))
+        self.baton.call_soon(partial(self._called_soon, callback))
         return None
 
     def admits(self, thread: int) -> bool:
@@ -194,6 +194,11 @@ class ThreadsHost(Host):
             self.report(error)
         finally:
             self.calling = before
+
+    def _called_soon(self, callback: Callable[[], object]) -> None:
+        """It may ask for itself again: such calls are turns like those of tasks, and keep no descriptor waiting."""
+        self.call_here(callback)
+        self.lookout.look_in_between()
 
     def report(self, error: BaseException) -> None:
         """What came out of a callback, or out of a task's last frame."""

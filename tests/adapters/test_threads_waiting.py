@@ -354,6 +354,23 @@ def test_calls_from_other_threads_reach_a_run_that_is_asleep() -> None:
         ended.call_soon_threadsafe(print)
 
 
+def test_a_call_that_asks_for_itself_again_keeps_no_deadline_waiting() -> None:
+    """Calls are turns like those of tasks: a look is taken between them."""
+
+    async def main() -> None:
+        call_soon, ended = host().call_soon_threadsafe, False
+
+        def again() -> None:
+            if not ended:
+                call_soon(again)
+
+        again()
+        await bridgeio.sleep(0.01)
+        ended = True
+
+    run(main)
+
+
 # Cancelling
 
 
