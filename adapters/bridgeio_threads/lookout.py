@@ -38,6 +38,7 @@ class Bell:
     """A descriptor that can be made readable, by threads and by the interpreter's signals: a pipe."""
 
     def __init__(self) -> None:
+        self.reader = -1  # what is to be closed if there is no descriptor left
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.reader, False)
         os.set_blocking(self.writer, False)

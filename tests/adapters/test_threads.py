@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
 import gc
 import logging
 import os
@@ -242,6 +243,21 @@ def test_a_run_inside_a_run_is_refused() -> None:
             run(echo_round)
 
     run(main)
+
+
+def test_a_run_that_gets_no_descriptor_says_only_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OSError comes out, and what was half made is cleared away without a word."""
+
+    def refuse() -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    unraisable: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", unraisable.append)
+    monkeypatch.setattr("os.pipe", refuse)
+    with pytest.raises(OSError, match="Too many"):
+        run(echo_round)
+    gc.collect()
+    assert unraisable == []
 
 
 # Who is a task
