@@ -94,9 +94,15 @@ class Baton:
         self.queue.append(callback)
         self.look_again()
 
-    def forget_others(self) -> None:
-        """After a fork the threads that queued are in the parent."""
+    def forget_others(self, *, held: bool) -> None:
+        """After a fork the threads that queued are in the parent, and so may be the one that holds it.
+
+        :param held: whether the calling thread does.
+        """
         self.queue.clear()
+        self.mutex = _allocate_lock()
+        if held:
+            self.mutex.acquire()
 
     def _call(self, callback: Callable[[], object]) -> None:
         try:

@@ -263,15 +263,22 @@ class ThreadsHost(Host):
 
     def forked(self) -> None:
         """This is the child: only the calling thread has come along."""
-        self.baton.forget_others()
+        me = get_ident()
+        mine = {task for task in self.tasks if task is CURRENT.get()}
+        self.calling = me if self.calling == me else 0
+        self.baton.forget_others(held=self.calling == me or any(task.thread == me for task in mine))
         self.workers.forget()
         self.attendant.forget()
-        self.lookout.renew()
+        for task in self.tasks - mine:
+            task.forget()
+        self.tasks = mine
+        for task in mine:
+            task.parking.renew()
+        self.lookout.renew({task.parking for task in mine})
         self._poller = self._watched = None
         self._parkings.clear()
-        self.tasks = {task for task in self.tasks if task is CURRENT.get()}
-        for task in self.tasks:
-            task.parking.renew()
+        self._children = 0
+        self.unflushed.clear()
 
     def _spawn(self, coro: Coroutine[Any, Any, object], name: str, scope: Scope, context: Context) -> ThreadTask:
         task = ThreadTask(self, name, scope)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
@@ -82,8 +82,11 @@ class Lookout:
         self._until = inf
         self.renew()
 
-    def renew(self) -> None:
-        """After a fork: descriptors and threads are the parent's."""
+    def renew(self, left: Collection[Parking] = ()) -> None:
+        """After a fork: descriptors and threads are the parent's.
+
+        :param left: whose threads have come along.
+        """
         self.keeper = None
         self.bell = Bell()
         self._watches: dict[int, list[Watch]] = {}
@@ -91,6 +94,7 @@ class Lookout:
         self._poll.register(self.bell.reader, select.POLLIN)
         if self.listener is not None:
             signal.set_wakeup_fd(self.bell.writer, warn_on_full_buffer=False)
+            self.listener = self.listener if self.listener in left else None
 
     def close(self) -> None:
         self.bell.close()

@@ -32,7 +32,8 @@ class Parking:
         self.asleep = AWAKE
 
     def close(self) -> None:
-        """The owner's thread ends."""
+        """The owner's thread ends, or is in another process."""
+        self.asleep = AWAKE
         self.gate.close()
 
     def renew(self) -> None:

@@ -68,6 +68,12 @@ class ThreadTask(Task):
     def end(self) -> None:
         self.thread = 0
 
+    def forget(self) -> None:
+        """After a fork: its thread is the parent's, and so is the pipe that it waits at. Nothing must wake it here."""
+        self.abort = None
+        self.thread = 0
+        self.parking.close()
+
     def park(self, abort: Callable[[], bool]) -> Any:
         self.abort = abort
         self.thread = 0

@@ -260,6 +260,48 @@ def test_a_run_that_gets_no_descriptor_says_only_that(monkeypatch: pytest.Monkey
     assert unraisable == []
 
 
+# Forks
+
+FORKING = """
+import os, signal, sys, threading
+import bridgeio
+
+async def sleeper():
+    await bridgeio.sleep(0.05)
+
+async def busy(begun, forked):
+    begun.set()
+    forked.wait()
+
+async def main(how):
+    begun, forked = threading.Event(), threading.Event()
+    async with bridgeio.create_task_group() as group:
+        if how == "asleep":
+            group.start_soon(sleeper)
+            await bridgeio.sleep(0)
+            child = os.fork()
+        else:
+            group.start_soon(busy, begun, forked)
+            with bridgeio.lowlevel.blocking_section():
+                begun.wait()
+                child = os.fork()
+                forked.set()
+        if not child:
+            signal.alarm(20)
+            await bridgeio.sleep(0.1)
+            os._exit(7)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+bridgeio.run(lambda: main(sys.argv[1]), backend="threads")
+"""
+
+
+@pytest.mark.parametrize("others", ["asleep", "with the baton"])
+def test_a_task_that_forks_goes_on_alone_in_the_child(others: str, tmp_path: Path) -> None:
+    """The threads of the other tasks are the parent's: nothing there wakes them, and they keep no baton."""
+    assert run_program(sys.executable, "-W", "ignore", "-c", FORKING, others, cwd=tmp_path).split() == ["7"]
+
+
 # Who is a task
 
 
