@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bridgeio.contract import BUDGET, Scope, Task
 from bridgeio.unpatched import get_ident, original
+from bridgeio_threads.parking import AWAKE
 
 if TYPE_CHECKING:
     from bridgeio_threads.host import ThreadsHost
@@ -84,6 +85,7 @@ class ThreadTask(Task):
             try:
                 rest()
             except BaseException as error:
+                self.parking.asleep = AWAKE  # it may have been raised on the way to sleep: nobody is to be queued
                 self.strike(error)
         self.thread = self._ident  # type: ignore[unreachable]
         self.budget = BUDGET
