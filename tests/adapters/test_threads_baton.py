@@ -11,14 +11,17 @@ from functools import partial
 import pytest
 
 import bridgeio
+from bridgeio import blocking
 from bridgeio.registry import current_task
 from bridgeio.testing.resources import open_descriptors
 from bridgeio_threads.baton import Baton
 from bridgeio_threads.gate import Gate
+from bridgeio_threads.host import ThreadsHost
+from bridgeio_threads.lookout import Lookout
 from bridgeio_threads.parking import Parking
 from bridgeio_threads.task import ThreadTask
 from echoing import echo_round
-from on_threads import run
+from on_threads import host, run
 
 
 @pytest.fixture
@@ -222,6 +225,32 @@ def test_who_queues_just_after_the_release_sees_it() -> None:
     baton.mutex = LateMutex(lambda: None)  # type: ignore[assignment]
     baton.call_soon(lambda: calls.append("at once"))
     assert calls == ["at once"]
+
+
+def test_ctrl_c_on_the_way_to_a_wait_leaves_nobody_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python raises it between any two steps of ours. The baton is not handed to a thread that does not wait."""
+    baton = host_of_the_calls().baton
+    other = threading.Thread(target=blocking(bridgeio.sleep), args=(0.01,), daemon=True)
+
+    def interrupted(lookout: Lookout, parking: Parking) -> None:
+        monkeypatch.undo()
+        other.start()
+        while not baton.queue:
+            os.sched_yield()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lookout, "keep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        blocking(bridgeio.sleep)(20)
+    other.join(20)
+    assert not other.is_alive()
+
+
+def host_of_the_calls() -> ThreadsHost:
+    async def of_this_call() -> ThreadsHost:
+        return host()
+
+    return blocking(of_this_call)()
 
 
 def test_a_blocking_section_lets_the_others_go_on() -> None:

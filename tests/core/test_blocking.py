@@ -21,11 +21,8 @@ import pytest
 import bridgeio
 from bridgeio import blocking
 from bridgeio.registry import current_task
-from bridgeio_threads.host import ThreadsHost
-from bridgeio_threads.lookout import Lookout
-from bridgeio_threads.parking import Parking
 from fresh import run
-from on_threads import host, is_parked
+from on_threads import is_parked
 
 MEGABYTES = b"0123456789abcdef" * (1 << 18)  # more than the kernel takes at once
 
@@ -459,32 +456,6 @@ def test_ctrl_c_comes_out_of_a_call(connection: Connection) -> None:
     thread.join()
     connection.peer.sendall(b"line\n")
     assert blocking(connection.reader.readline)() == b"line\n"
-
-
-def test_ctrl_c_on_the_way_to_a_wait_leaves_nobody_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python raises it between any two steps of ours. The baton is not handed to a thread that does not wait."""
-    baton = host_of_the_calls().baton
-    other = threading.Thread(target=blocking(bridgeio.sleep), args=(0.01,), daemon=True)
-
-    def interrupted(lookout: Lookout, parking: Parking) -> None:
-        monkeypatch.undo()
-        other.start()
-        while not baton.queue:
-            os.sched_yield()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Lookout, "keep", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        blocking(bridgeio.sleep)(20)
-    other.join(20)
-    assert not other.is_alive()
-
-
-def host_of_the_calls() -> ThreadsHost:
-    async def of_this_call() -> ThreadsHost:
-        return host()
-
-    return blocking(of_this_call)()
 
 
 FORKING = """
