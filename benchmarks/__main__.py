@@ -20,7 +20,7 @@ EVERYTHING = "all"
 
 
 def main() -> None:
-    options = _options()
+    options = options_of(sys.argv[1:])
     names = list(WORKS) if EVERYTHING in options.work else options.work
     run = Run(options.rounds, options.seconds)
     for name in names:
@@ -53,15 +53,24 @@ def _progress(text: str) -> None:
         print(f"\r{text:<78}\r", end="", file=sys.stderr, flush=True)
 
 
-def _options() -> argparse.Namespace:
+def options_of(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    works = [*WORKS, EVERYTHING]
-    parser.add_argument("work", nargs="*", choices=works, default=list(QUICK), metavar="WORK", help=", ".join(works))
-    parser.add_argument("--backend", action="append", metavar="NAME", help="only this one; may be given again")
+    told = f"{', '.join([*WORKS, EVERYTHING])}; by default {', '.join(QUICK)}"
+    parser.add_argument("work", nargs="*", type=_work, default=list(QUICK), metavar="WORK", help=told)
+    backends = available_backends()
+    only = f"only this one, of {', '.join(backends)}; may be given again"
+    parser.add_argument("--backend", action="append", choices=backends, metavar="NAME", help=only)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0, help="of load, for each subject in each round")
     parser.add_argument("--record", type=Path, metavar="FOLDER", help="writes tables, plots and every sample there")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def _work(name: str) -> str:
+    """Not by ``choices``: Python 3.11 would look for the default among them, the whole list at once."""
+    if name not in WORKS and name != EVERYTHING:
+        raise argparse.ArgumentTypeError(f"there is no {name!r}; there are {', '.join([*WORKS, EVERYTHING])}")
+    return name
 
 
 if __name__ == "__main__":

@@ -49,10 +49,14 @@ def server(answer: Callable[[bytes], bytes]) -> Iterator[int]:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """In the checkout, with the load's word to begin given before."""
+    """A module of the checkout, with the load's word to begin given before."""
+    return run_python("-m", *arguments)
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
     paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": paths}
-    command = [sys.executable, "-m", *arguments]
+    command = [sys.executable, *arguments]
     return subprocess.run(command, input="\n", capture_output=True, text=True, check=False, env=environment)
 
 
@@ -108,3 +112,13 @@ def test_a_run_tells_of_both_sides(tmp_path: Path) -> None:
     mine, theirs = (record["samples"][subject][0]["value"] for subject in ("bridgeio on asyncio", "asyncio itself"))
     assert ratio == pytest.approx(mine / theirs, abs=0.01)
     assert ("missed" in told) == (ratio > 1.2)
+
+
+def test_what_is_measured_by_default_and_what_cannot_be() -> None:
+    """`nox -s bench` gives no name; a name that is none is refused, and told what there is."""
+    code = "from benchmarks.__main__ import options_of; print(*options_of([]).work, *options_of(['lock']).work)"
+    assert run_python("-c", code).stdout.split() == ["echo", "large", "tls", "tls-large", "connects", "lock"]
+    for wrong, there_is in ((["ecko"], "there is no 'ecko'; there are echo, "), (["--backend", "tiro"], "trio")):
+        done = run("benchmarks", *wrong)
+        assert done.returncode == 2
+        assert there_is in done.stderr
