@@ -51,10 +51,12 @@ class Gate:
 
     def wait_for(self, seconds: float) -> bool:
         """Waits that long at most; whether the baton was handed over."""
-        if self._has_byte(seconds):
-            self.wait()
-            return True
-        return False
+        poll = original("select", "poll")()
+        poll.register(self._reader, select.POLLIN)
+        if not poll.poll(seconds * 1000):
+            return False
+        self.wait()
+        return True
 
     def _wait_on(self, interrupted: Callable[[], object] | None) -> None:
         if interrupted is not None and not self._taken[0]:
@@ -64,11 +66,6 @@ class Gate:
                 os.readv(self._reader, (self._taken,))
             except BaseException:
                 continue  # one is on its way already
-
-    def _has_byte(self, seconds: float | None) -> bool:
-        poll = original("select", "poll")()
-        poll.register(self._reader, select.POLLIN)
-        return bool(poll.poll(None if seconds is None else seconds * 1000))
 
     def close(self) -> None:
         reader, self._reader = self._reader, -1

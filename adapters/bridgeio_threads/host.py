@@ -160,7 +160,11 @@ class ThreadsHost(Host):
 
     def needs_attendant(self) -> bool:
         """Whether there is something to wait for, and nobody whose turn it is, or could be."""
-        if self.lookout.keeper is not None or self.baton.queue or self.closing or self._parked() is not None:
+        return self.lookout.keeper is None and self._parked() is None and self._is_owed()
+
+    def _is_owed(self) -> bool:
+        """Whether there is something to wait for; nobody keeps the lookout."""
+        if self.baton.queue or self.closing:
             return False
         watched = self.lookout.watched - isinstance(self._watched, Watch)  # the poller's own alone is for who parks
         return bool(self.unflushed or self._children or watched or (self.due is not None and self.tasks))
@@ -171,7 +175,7 @@ class ThreadsHost(Host):
             parked = self._parked()
             if parked is not None:
                 parked.rouse()
-            elif self.needs_attendant():
+            elif self._is_owed():
                 self.attendant.call()
 
     def _parked(self) -> Parking | None:
