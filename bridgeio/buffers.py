@@ -12,7 +12,7 @@ twice as large as the one before: however fast the peer reads, one ends.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from itertools import islice
 from typing import Protocol
@@ -212,6 +212,21 @@ class SendBuffer:
         self._sent = count
         if not chunks:
             self._chunks = _NO_CHUNKS
+
+    def send_by(self, gather: Callable[[Sequence[Bytes]], int]) -> bool:
+        """Whether all is sent; else the kernel takes no more now. Taking only a part says that, too: see epoll(7)."""
+        most = SEND_FIRST
+        try:
+            while self.size:
+                chunks = self.first(most)
+                sent = gather(chunks)
+                self.sent(sent)
+                if sent < sum(map(len, chunks)):
+                    return False
+                most *= 2
+        except BlockingIOError:
+            return False
+        return True
 
     def clear(self) -> None:
         self._chunks = _NO_CHUNKS

@@ -29,6 +29,7 @@ from typing import Any, ClassVar, TypeVar
 
 from bridgeio.cancellation import Scope, cancel, why
 from bridgeio.capabilities import Capabilities
+from bridgeio.corks import Corked
 from bridgeio.crossing import Crossing
 from bridgeio.errors import AdapterError
 from bridgeio.limits import BUDGET
@@ -183,6 +184,7 @@ class Host(Crossing, ABC):
     :ivar backend: the name under which `current_backend` reports it.
     :ivar lingering: writers that were closed and still flush.
     :ivar unflushed: descriptors with bytes left over, which the poller waits to send.
+    :ivar corked: writers that hold something back until the turn is over.
     :ivar fed: streams of the framework's own that the core has wrapped, and that are not gone.
     :ivar mains: the tasks that carry a `bridgeio.run`.
     :ivar variables: the values of `bridgeio.lowlevel.RunVar`.
@@ -208,6 +210,7 @@ class Host(Crossing, ABC):
         self.timers = Timers(self.now, self.call_at)
         self.lingering: set[Any] = set()
         self.unflushed: set[Any] = set()
+        self.corked = Corked(self, get_current)
         self.fed: set[Any] = set()
         self.mains: set[Any] = set()
         self.variables: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -355,7 +358,8 @@ class Host(Crossing, ABC):
         self.end_crossing()
 
     def rest(self) -> None:
-        """Ends the watch, then the poller, and takes back every timer; all may be needed anew."""
+        """Ends the turn, the watch, then the poller, and takes back every timer; all may be needed anew."""
+        self.corked.uncork_all()
         self.timers.close()
         poller, self._poller = self._poller, None
         watched, self._watched = self._watched, None
@@ -436,10 +440,8 @@ class Task(Observed):
     # Optional: each has a default
 
     def wake_now(self) -> None:
-        """`wake`, asked for by the poller: no task is running, so the woken one may run before this returns.
-
-        Where that is cheaper than a turn of the host's. A step that raises is the adapter's to see to.
-        """
+        """`wake`, asked for by the poller: no task is running, so the woken one may run before this returns, where
+        that is cheaper than a turn of the host's. A step that raises is the adapter's to see to."""
         self.wake()
 
     # The same everywhere but on hosts with scopes of their own
@@ -450,10 +452,8 @@ class Task(Observed):
         self.wake()
 
     async def checkpoint_if_cancelled(self) -> None:
-        """Raises the host's cancelled class if the task's scope is cancelled, or the native one that was kept.
-
-        At the price of one operation: code that tries again and again must not keep others from their turn.
-        """
+        """Raises the host's cancelled class if the task's scope is cancelled, or the native one that was kept. It costs
+        one operation: code that tries again and again must not keep others from their turn."""
         if self.scope.cancelled:
             self.budget -= 1
             if self.budget <= 0:

@@ -43,6 +43,7 @@ class DescriptorSource:
     :ivar asks_write: see rule 3.
     """
 
+    joins_answers = True
     level_triggered = False
 
     recv: Receive

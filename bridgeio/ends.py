@@ -44,6 +44,7 @@ class ByteSink(Protocol):
     :ivar send: takes some of the bytes, and says how many; raises `BlockingIOError` if it takes none now,
         and any other `OSError` if it never will.
     :ivar usable: whether it may be tried at all; see ``why_unusable``.
+    :ivar joins_answers: whether `bridgeio.corks` may have them wait for each other; else it sends as its owner likes.
     :ivar gather: ``send`` for several pieces. Taking only a part of them says that there is no room now, too: what
         ``call_when_writable`` was given is called when there is.
     :ivar broke: a ``send`` has raised this, for those who are to hear of it, too.
@@ -56,6 +57,8 @@ class ByteSink(Protocol):
     send: Send
     usable: bool
 
+    @property
+    def joins_answers(self) -> bool: ...
     @property
     def closed(self) -> bool: ...
     @property

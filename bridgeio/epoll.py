@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable
 
-from bridgeio.poller import PEER_DONE, READ, URGENT, WRITE, Poller, Source
+from bridgeio.poller import PEER_DONE, READ, URGENT, WRITE, Poller, PollerHost, Source
 from bridgeio.unpatched import original
 
 __all__ = ["EpollPoller"]
@@ -21,8 +20,8 @@ class EpollPoller(Poller):
     here wants to.
     """
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
-        super().__init__(call_soon)
+    def __init__(self, host: PollerHost) -> None:
+        super().__init__(host)
         self._epoll = original("select", "epoll")()
         self._poll = self._epoll.poll
 

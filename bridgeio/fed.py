@@ -31,6 +31,7 @@ class FedSource:
     :param given: what the user had, and gets back by ``get_extra_info("native")``.
     """
 
+    joins_answers = False
     recv: Receive
     send: Send
 

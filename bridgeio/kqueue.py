@@ -6,10 +6,9 @@ Written with care and tested against a fake; it has not run on the real thing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import Any
 
-from bridgeio.poller import PEER_DONE, READ, WRITE, Poller, Source
+from bridgeio.poller import PEER_DONE, READ, WRITE, Poller, PollerHost, Source
 from bridgeio.unpatched import original
 
 __all__ = ["KqueuePoller"]
@@ -24,8 +23,8 @@ class KqueuePoller(Poller):
     without a new event, so there is no URGENT.
     """
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
-        super().__init__(call_soon)
+    def __init__(self, host: PollerHost) -> None:
+        super().__init__(host)
         self._queue_of_kernel = original("select", "kqueue")()
         self._kevent = original("select", "kevent")
         names = ("KQ_FILTER_READ", "KQ_FILTER_WRITE", "KQ_EV_ADD", "KQ_EV_CLEAR", "KQ_EV_DELETE", "KQ_EV_EOF")

@@ -15,6 +15,7 @@ __all__ = [
     "LIMIT",
     "LINES_AT_ONCE",
     "LINGER",
+    "LOW_WATER",
     "RECEIVE_MAX",
     "SEND_FIRST",
     "TERMINATION_GRACE",
@@ -22,6 +23,7 @@ __all__ = [
     "WRITE_LIMIT",
     "check_seconds",
     "check_size",
+    "water_marks",
 ]
 
 BUDGET = 64  # operations a task may do without giving way to others
@@ -36,7 +38,8 @@ DATAGRAM_MAX = 64 * 1024  # bytes of one datagram; UDP's cannot have more, and U
 
 LINES_AT_ONCE = 4 * 1024  # bytes of whole lines that are copied to be read one by one
 LIMIT = 64 * 1024  # bytes that readuntil() may buffer while it looks for the separator
-HIGH_WATER = 64 * 1024  # bytes waiting to be sent above which drain() waits
+HIGH_WATER = 64 * 1024  # bytes waiting to be sent above which drain() waits ...
+LOW_WATER = HIGH_WATER // 4  # ... until there are no more than these
 WRITE_LIMIT = 64 * 1024 * 1024  # bytes waiting to be sent above which write() refuses
 
 LINGER = 10.0  # seconds that close() may go on flushing
@@ -70,3 +73,17 @@ def check_seconds(name: str, seconds: object, *, positive: bool = False) -> None
         raise TypeError(f"{name} is a number of seconds, not {seconds!r}")
     if not (seconds > 0 if positive else seconds >= 0):
         raise ValueError(f"{name} is a number of seconds {'above 0' if positive else 'from 0 on'}, not {seconds}")
+
+
+def water_marks(high: int | None, low: int | None) -> tuple[int, int]:
+    """Both, of which either or none was given.
+
+    :raises ValueError: unless ``high >= low >= 0``.
+    """
+    if high is None:
+        high = HIGH_WATER if low is None else 4 * low
+    if low is None:
+        low = high // 4
+    if not high >= low >= 0:
+        raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+    return high, low

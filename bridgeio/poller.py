@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from operator import length_hint
 from typing import Any, Protocol
 
+from bridgeio.corks import Corked
 from bridgeio.limits import EVENTS_PER_DISPATCH
 from bridgeio.timers import Handle
 
@@ -31,8 +32,8 @@ __all__ = [
     "URGENT",
     "WRITE",
     "Poller",
+    "PollerHost",
     "Source",
-    "Watcher",
 ]
 
 # The bits of an event. They have epoll's values, so that Linux need not translate them.
@@ -57,8 +58,12 @@ class Source(Protocol):
     def abandon(self) -> None: ...
 
 
-class Watcher(Protocol):
-    """The one thing a poller needs of its host."""
+class PollerHost(Protocol):
+    """What a poller needs of its host."""
+
+    corked: Corked
+
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> object: ...
 
     def watch(
         self, fd: int, on_readable: Callable[[], object] | None, on_writable: Callable[[], object] | None = None
@@ -68,19 +73,19 @@ class Watcher(Protocol):
 class Poller:
     """Readiness for many descriptors behind one. Platforms differ in the four methods at the end.
 
-    :param call_soon: asks the host to call ``dispatch`` again soon; thread-safe.
     :cvar arms_each_wait: whether a source has to call `arm` before each wait.
     """
 
     arms_each_wait = False
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(self, host: PollerHost) -> None:
         self.sources: dict[int, Source] = {}
         self.dispatches = 0
         self.events = 0
         self._batch: Iterator[tuple[int, int]] = iter(())
         self._left: set[int] = set()
-        self._call_soon = call_soon
+        self._call_soon = host.call_soon_threadsafe
+        self._corked = host.corked
         _watch_for_forks(self)
 
     def register(self, source: Source, *, write: bool = False) -> None:
@@ -108,13 +113,17 @@ class Poller:
         batch = self._batch
         if not length_hint(batch):
             self._batch = batch = self._take()
-        sources, left = self.sources, self._left
+        sources, left, corked = self.sources, self._left, self._corked
+        corked.dispatching = True
         try:
             for fd, events in batch:
                 source = sources.get(fd)
                 if source is not None and fd not in left:
                     source.on_event(events)
         finally:
+            corked.dispatching = False
+            if corked.writers:
+                corked.uncork_all()
             if length_hint(batch):
                 self._call_soon(self.dispatch)
 
@@ -138,10 +147,11 @@ class Poller:
         for source in self.sources.values():
             source.abandon()
         self.sources.clear()
+        self._corked.forget()
         self._batch = iter(())
         self.close()
 
-    def watched_by(self, host: Watcher) -> Handle:
+    def watched_by(self, host: PollerHost) -> Handle:
         """Asks the host to watch the one descriptor."""
         return host.watch(self.fileno(), self.dispatch)
 

@@ -281,6 +281,16 @@ class Reader:
         return self._buffer.take(self._buffer.size)
 
     @property
+    def unread(self) -> ReceiveBuffer:
+        """What has come, and maybe some lines that were asked for since."""
+        return self._buffer
+
+    def has_unread(self) -> bool:
+        """Whether more has come than was asked for."""
+        lines = self._lines
+        return self._buffer.size > (0 if lines is None else lines.tell())
+
+    @property
     def source(self) -> ByteSource:
         return self._source
 

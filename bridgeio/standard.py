@@ -287,6 +287,7 @@ class FileSink(_InThreads):
     """
 
     can_end_write = True
+    joins_answers = False
 
     def __init__(self, host: Host, fd: int, name: str) -> None:
         super().__init__(host, fd, name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from bridgeio.poller import READ, WRITE, Poller, Source, Watcher
+from bridgeio.poller import READ, WRITE, Poller, PollerHost, Source
 from bridgeio.timers import Handle
 
 __all__ = ["WatchingPoller"]
@@ -19,13 +19,13 @@ class WatchingPoller(Poller):
 
     arms_each_wait = True
 
-    def __init__(self, host: Watcher) -> None:
-        super().__init__(lambda callback: None)
+    def __init__(self, host: PollerHost) -> None:
+        super().__init__(host)
         self._host = host
         self._armed: dict[tuple[int, int], Handle] = {}
         self._flushing: set[int] = set()
 
-    def watched_by(self, host: Watcher) -> Handle:
+    def watched_by(self, host: PollerHost) -> Handle:
         return _Nothing()
 
     def arm(self, source: Source, task: object, events: int) -> None:

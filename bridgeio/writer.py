@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from bridgeio.buffers import Bytes, SealedBuffer, SendBuffer, flat, send_in_pieces
 from bridgeio.checkpoints import begin
 from bridgeio.contract import get_current
+from bridgeio.corks import Cork
 from bridgeio.drains import Drainers
 from bridgeio.ends import ByteSink
 from bridgeio.errors import BusyError, StreamClosedError, WriteBufferFullError, again, describe, show_address
-from bridgeio.limits import HANDSHAKE_TIMEOUT, HIGH_WATER, LINGER, SEND_FIRST, WRITE_LIMIT
+from bridgeio.limits import HANDSHAKE_TIMEOUT, HIGH_WATER, LINGER, LOW_WATER, SEND_FIRST, WRITE_LIMIT, water_marks
 from bridgeio.reader import Reader
 from bridgeio.registry import current_task
 from bridgeio.timers import Timer
@@ -31,7 +32,9 @@ class Writer:
     """Bytes to the peer, in order. `open_connection` and servers make it; it belongs to their run.
 
     ``write`` hands them to the kernel at once, and keeps what it does not take; that is flushed in
-    the background whatever the caller does next. ``await drain()`` is the backpressure. Several
+    the background whatever the caller does next. Answers to a peer that has sent more by then go
+    together: they are held back until its reader has nothing unread, or at the latest until the task
+    waits, gives way or ends. ``await drain()`` is the backpressure. Several
     tasks may write and drain; the bytes of one ``write`` stay together. A cancelled ``drain`` has
     not taken anything back. A flush that fails in the background is raised by the next ``write``,
     ``drain`` or ``wait_closed``.
@@ -42,6 +45,7 @@ class Writer:
 
     __slots__ = (
         "_closing",
+        "_cork",
         "_drainers",
         "_eof",
         "_error",
@@ -70,6 +74,7 @@ class Writer:
     ) -> None:
         self._source = source
         self._reader = reader
+        self._cork = Cork(reader if source.joins_answers else None)
         self._layer: TlsLayer | None = None
         self._securing = False
         self._send = source.send
@@ -81,12 +86,11 @@ class Writer:
         self._eof = False
         self._untold = False  # that somebody else's transport has lost what it had taken
         self._linger_timer: Timer | None = None
-        self._high = HIGH_WATER
-        self._low = HIGH_WATER // 4
+        self._high, self._low = HIGH_WATER, LOW_WATER
         self.write_limit = write_limit
         self.linger = linger
 
-    def write(self, data: Bytes) -> None:
+    def write(self, data: Bytes) -> None:  # noqa: C901 (the hot path: a call costs more)
         """Takes all of the bytes or none, and never waits. The caller may reuse a mutable buffer.
 
         More bytes than ``write_limit`` in one call are refused whole, whatever the kernel would take.
@@ -104,9 +108,19 @@ class Writer:
         waiting = self._pending.size
         if waiting + size > self.write_limit:
             raise self._overflow(size)
+        cork = self._cork
         if waiting:
-            self._pending.append(data)
+            self._pending.append(cork.take(data) if cork.held else data)  # a TLS layer had something to say meanwhile
             return
+        if cork.unread.size and cork.hold(data, min(self._high, self.write_limit), self, self._source.host.corked):
+            return
+        if cork.held:
+            if len(cork.held) + size > self.write_limit or size > SEND_FIRST:  # many bytes are not copied
+                self.uncork()
+                self.write(data)
+                return
+            data = cork.take(data)
+            size = len(data)
         send = self._send
         try:
             if size <= SEND_FIRST or self._layer is not None:
@@ -161,6 +175,7 @@ class Writer:
         if not self.can_write_eof():
             raise OSError(errno.EOPNOTSUPP, f"the stream to {self._peer} cannot end one direction alone: close() it")
         if not self._eof:
+            self.uncork()
             self._eof = True
             self._open = False
             if self._layer is not None:
@@ -180,6 +195,7 @@ class Writer:
         """
         if self._closing:
             return
+        self.uncork()
         self._closing = True
         self._open = False
         if self._layer is not None and self._error is None and self._source.usable:
@@ -199,9 +215,11 @@ class Writer:
         """
         self._closing = True
         self._open = False
-        if self._pending.size and self._error is None:
-            lost = f"the stream to {self._peer} was aborted by this side, with {self._pending.size} bytes unsent"
+        unsent = self.get_write_buffer_size()
+        if unsent and self._error is None:
+            lost = f"the stream to {self._peer} was aborted by this side, with {unsent} bytes unsent"
             self._error = StreamClosedError(lost)
+        self._cork.take()
         self._pending.clear()
         self._source.reset()
         self._finish()
@@ -222,8 +240,7 @@ class Writer:
             await task.checkpoint_if_cancelled()
         if not self._source.closed:
             await self._drainers.wait(task, self._is_closed, "closing the stream")
-        if self._error is not None:
-            self.check_flushed()
+        self.check_flushed()
         task.budget -= 1
         if task.budget <= 0:
             await task.give_way()
@@ -240,19 +257,15 @@ class Writer:
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """The marks, in bytes, that `drain` goes by; ``low`` defaults to a quarter of ``high``.
 
+        No more than ``high`` is held back for answers to come: with 0 each ``write`` is handed on at once.
+
         :raises ValueError: unless ``high >= low >= 0``.
         """
-        if high is None:
-            high = HIGH_WATER if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self._high, self._low = high, low
+        self._high, self._low = water_marks(high, low)
 
     def get_write_buffer_size(self) -> int:
         """How many bytes are waiting."""
-        return self._pending.size
+        return self._pending.size + len(self._cork.held)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``"socket"``, ``"peername"`` or ``"sockname"``; ``default`` for anything else. ``"native"`` is what carries
@@ -311,6 +324,7 @@ class Writer:
             raise TypeError(f"{self._peer} is a pipe, and TLS needs both directions")
         if not (self._open and self._source.usable):
             raise self._refusal()
+        self.uncork()
         with reader.handing_over():
             layer = new_layer(
                 reader.source,
@@ -335,6 +349,18 @@ class Writer:
         if error is None:
             await self.wait_closed()
 
+    def uncork(self) -> None:
+        """Sends what was held back. An error is the next call's."""
+        if self._cork.held and self._source.usable:
+            try:
+                self._pending.append(self._cork.take())
+            except OSError as error:  # TLS has failed since
+                self._fail(error)
+                self._untold = True
+            self._flush()
+            if self._pending.size and self._error is None:
+                self._source.call_when_writable(self._flush)
+
     async def _secure(self, layer: TlsLayer, early: bytes, patience: float) -> None:
         self._securing = True
         self._open = False
@@ -343,7 +369,8 @@ class Writer:
             await layer.shake_hands(early, patience)
         except BaseException as error:
             layer.end()
-            self._give_up(error)
+            was_told = isinstance(error, OSError) and not isinstance(error, ConnectionError)
+            (self.close if was_told else self.abort)()  # the peer is to hear why, and no reset
             raise
         finally:
             self._securing = False
@@ -352,13 +379,6 @@ class Writer:
         self._layer = layer
         self._send = self._send_sealed
         self._pending = SealedBuffer(layer.seal, self._pending)
-
-    def _give_up(self, error: BaseException) -> None:
-        """A handshake has failed. Where the peer has been told why, it is to hear that, and no reset."""
-        if isinstance(error, OSError) and not isinstance(error, ConnectionError):
-            self.close()
-        else:
-            self.abort()
 
     def send_raw(self, data: bytes) -> None:
         """Bytes that no layer has to seal: what one has sealed, or says itself."""
@@ -406,29 +426,13 @@ class Writer:
     def _flush(self) -> None:
         """Called at each writability."""
         try:
-            if not self._send_pending():
+            if not self._pending.send_by(self._source.gather):
                 if self._pending.size <= self._low:
                     self._drainers.wake_all()
                 return
         except OSError as error:
             self._fail(error)
         self._flushed()
-
-    def _send_pending(self) -> bool:
-        """Whether all is sent; else the kernel takes no more now. Taking only a part says that, too: see epoll(7)."""
-        pending = self._pending
-        most = SEND_FIRST
-        try:
-            while pending.size:
-                chunks = pending.first(most)
-                sent = self._source.gather(chunks)
-                pending.sent(sent)
-                if sent < sum(map(len, chunks)):
-                    return False
-                most *= 2
-        except BlockingIOError:
-            return False
-        return True
 
     def _flushed(self) -> None:
         self._source.call_when_writable(None)

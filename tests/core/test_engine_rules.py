@@ -340,7 +340,7 @@ def test_rule_7_a_child_changes_nothing_in_the_kernel() -> None:
             calls.append("close")
             super().close()
 
-    host = FakeHost(lambda host: Listening(host.call_soon_threadsafe))
+    host = FakeHost(Listening)
     with source_and_peer(host) as (source, _):
         host.poller().abandon()
         assert calls == ["close"]
@@ -359,7 +359,7 @@ def test_rule_8_the_watch_ends_before_the_poller() -> None:
             order.append(("closed", self.fileno()))
             super().close()
 
-    host = FakeHost(lambda host: Logging(host.call_soon_threadsafe))
+    host = FakeHost(Logging)
     host.log = order
     number = host.poller().fileno()
     host.close()

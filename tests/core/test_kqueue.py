@@ -77,7 +77,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kqueue:
 @pytest.fixture
 def host(kernel: Kqueue) -> Any:
     """A host on such a platform."""
-    host = FakeHost(lambda host: KqueuePoller(host.call_soon_threadsafe))
+    host = FakeHost(KqueuePoller)
     yield host
     host.close()
     assert kernel.closed

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from bridgeio.testing.suite.answering import *  # noqa: F403
 from bridgeio.testing.suite.bad_input import *  # noqa: F403
 from bridgeio.testing.suite.calling_between import *  # noqa: F403
 from bridgeio.testing.suite.calling_in import *  # noqa: F403
