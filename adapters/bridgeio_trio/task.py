@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from _thread import get_ident
 from collections.abc import Callable, Generator
@@ -30,7 +31,10 @@ __all__ = ["SeenTask", "TrioTask"]
 
 _WOKEN: Final[Outcome[Any]] = Value(None)
 # What Trio's own `checkpoint_if_cancelled` looks at. A Trio without that is asked itself.
-_SHOWS: Final = all(hasattr(trio.lowlevel.Task, name) for name in ("_cancel_status", "_runner", "_cancel_points"))
+_RUNNER: Final = getattr(sys.modules.get("trio._core._run"), "Runner", None)
+_SHOWS: Final = hasattr(_RUNNER, "ki_pending") and all(
+    hasattr(trio.lowlevel.Task, name) for name in ("_cancel_status", "_runner", "_cancel_points")
+)
 
 
 class TrioTask(Task):
@@ -100,8 +104,8 @@ class TrioTask(Task):
     async def checkpoint_if_cancelled(self) -> None:
         """Trio's own, which need not look for the running task any more."""
         native = self.native
-        if native is None or native._cancel_status.effectively_cancelled or native is native._runner.main_task:
-            await trio.lowlevel.checkpoint_if_cancelled()  # the main task may have to hear of Ctrl-C, too
+        if native is None or native._cancel_status.effectively_cancelled or native._runner.ki_pending:
+            await trio.lowlevel.checkpoint_if_cancelled()  # which knows whose Ctrl-C is
         else:
             native._cancel_points += 1
 
