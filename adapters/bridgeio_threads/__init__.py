@@ -34,9 +34,9 @@ call of the task's own, which notices a cancellation at its next wait; a fork in
 run, whose tasks stay in the parent (the run that `bridgeio.blocking` shares starts anew in the
 child). Each task's thread costs one descriptor besides its own (two where there is no ``/proc``), and
 has the stack size of `threading.stack_size`. Ctrl-C in code of the main task raises KeyboardInterrupt
-there; in one of bridgeio's waits, or in the middle of its work, it ends that wait or the next one. Under
-`blocking` Ctrl-C is Python's own, and between two steps of the core's own work it may leave a call half
-done.
+there; in one of bridgeio's waits, or in the middle of its work, it ends that wait or the next one, and
+under `blocking` the call at the latest. A handler for SIGINT of the program's own that raises does so
+wherever it is called: between two steps of the core's own work it may leave a call half done.
 """
 
 from __future__ import annotations

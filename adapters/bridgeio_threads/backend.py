@@ -14,7 +14,7 @@ from bridgeio.errors import BackendBusyError, NoBackendError
 from bridgeio.options import check_options
 from bridgeio.unpatched import get_ident, original
 from bridgeio_threads.host import ThreadsHost
-from bridgeio_threads.interrupts import interrupts_strike
+from bridgeio_threads.interrupts import InterruptsStrike, interrupts_strike
 from bridgeio_threads.task import ThreadTask, drive
 
 __all__ = ["ThreadsBackend"]
@@ -55,15 +55,16 @@ class ThreadsBackend(Backend):
     def block(self, coro: Coroutine[Any, Any, T]) -> T:
         if _running_task() is not None:
             return drive(coro)
-        task = self._visitor()
-        with task.host.entered(task):
-            token = CURRENT.set(task)
-            task.coro = coro
-            try:
-                return drive(coro)
-            finally:
-                task.coro = None
-                CURRENT.reset(token)
+        with InterruptsStrike() as interrupts:
+            interrupts.task = task = self._visitor()
+            with task.host.entered(task):
+                token = CURRENT.set(task)
+                task.coro = coro
+                try:
+                    return drive(coro)
+                finally:
+                    task.coro = None
+                    CURRENT.reset(token)
 
     def versions(self) -> dict[str, str]:
         import platform  # slow to import, and seldom asked for

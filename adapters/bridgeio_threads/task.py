@@ -135,6 +135,11 @@ class ThreadTask(Task):
             self._broken_off = True
             self.wake()
 
+    def spare(self, error: BaseException) -> None:
+        """Takes back a strike that no wait has raised by now."""
+        if self.struck_by is error:
+            self._taken_strike()
+
     async def raise_kept(self) -> None:
         raise self._taken_strike()
 
