@@ -226,7 +226,7 @@ class Host(Crossing, ABC):
 
     @abstractmethod
     def call_at(self, when: float, callback: Callable[[], None]) -> Handle:
-        """Calls back once at that time or soon after. Not promised: an order among equals.
+        """Calls back once at that time or soon after; a moment early does no harm. Not promised: an order among equals.
 
         A cancelled task does not take the callback with it; the handle's ``cancel()`` does.
         """

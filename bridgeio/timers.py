@@ -17,6 +17,7 @@ from typing import Protocol
 __all__ = ["CallAt", "Due", "Handle", "Timer", "Timers", "put_off"]
 
 _KEEP = 64  # leftovers that are never worth a clean-up
+_TICK = 0.001  # seconds; of a timer that is coarser than its clock, uvloop's
 
 
 class Handle(Protocol):
@@ -128,9 +129,14 @@ class Timers:
         return stood
 
     def run_due(self) -> None:
-        """Calls what is due. One callback's error is raised after the host's timer is set again."""
-        self._disarm()
+        """Calls what is due. One callback's error is raised after the host's timer is set again.
+
+        A host whose timer came too early is asked for a time that it can tell from now: for the same, it would
+        come at once, again and again.
+        """
         now = self._now()
+        earliest = now + _TICK if now < self._armed_for else now
+        self._disarm()
         try:
             while self._heap and self._heap[0][0] <= now:
                 at, _, due = heappop(self._heap)
@@ -144,7 +150,7 @@ class Timers:
         finally:
             self._drop_leftovers_on_top()
             if self._heap:
-                self._arm(self._heap[0][0])
+                self._arm(max(self._heap[0][0], earliest))
 
     def _drop_leftovers_on_top(self) -> None:
         while self._heap and self._heap[0][2].queued_for != self._heap[0][0]:

@@ -162,6 +162,26 @@ def test_a_callback_may_set_timers() -> None:
     assert fired == ["due", "later"]
 
 
+def test_a_host_that_comes_too_early() -> None:
+    """It is asked once more, for a time that its timer can tell from now, however little was missing; and those that
+    it was asked for meanwhile, or that are due by then, fire in their turn."""
+    host, fired = FakeHost(), []
+    host.timers.add(1, lambda: fired.append("first"))
+    host.timers.add(1.0002, lambda: fired.append("second"))
+    host.time = 1 - 1e-9
+    host.timers.run_due()
+    assert fired == []
+    (again,) = live(host)
+    assert 1.0005 < again < 1.0015
+    host.timers.add(0.5, lambda: fired.append("at once"))
+    assert live(host) == [0.5]
+    host.pass_time(host.time)
+    assert fired == ["at once"]
+    host.pass_time(again)
+    assert fired == ["at once", "first", "second"]
+    assert live(host) == []
+
+
 def test_closing_takes_everything_back() -> None:
     """After ``close`` nothing fires, and the host's timer is taken back."""
     host, fired = FakeHost(), []
