@@ -360,8 +360,11 @@ import sys
 sys.path[:] = {path!r}
 from bridgeio.testing.choosing import patch_if_asked
 patch_if_asked()
+import logging
 import bridgeio
 from bridgeio import to_process
+
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # in development mode it warns of steps that took long
 
 THIS = "__import__('sys')"
 ASKED = f"[{{THIS}}.flags, {{THIS}}._xoptions, sorted(set({{THIS}}.warnoptions))]"
