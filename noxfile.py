@@ -160,10 +160,11 @@ def run_pytest(session: nox.Session, *paths: str, options: Sequence[str] = ()) -
 
 def side_by_side(session: nox.Session) -> list[str]:
     """A worker more than there are cores: most tests wait for something. A file stays with one worker, and what a
-    user asks for, or the few tests of the core, are not worth the start of workers."""
+    user asks for, or the few tests of the core, are not worth the start of workers. A worker that ends amid
+    a test, because that hung, is not replaced: the next would begin with the same test."""
     workers = (os.cpu_count() or 1) + 1
     quick = session.posargs or session.name == "core_only"
-    return [] if quick else [f"--numprocesses={workers}", "--dist=loadfile"]
+    return [] if quick else [f"--numprocesses={workers}", "--dist=loadfile", "--max-worker-restart=0"]
 
 
 def passes(session: nox.Session, *command: str, env: dict[str, str] | None = None) -> bool:
