@@ -12,10 +12,10 @@ when its turn has come, in the order in which they were notified, whatever order
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import TypeVar
+from types import CoroutineType, TracebackType
+from typing import Any, TypeVar
 
-from bridgeio.checkpoints import begin, spend
+from bridgeio.checkpoints import DONE, begin, spend
 from bridgeio.contract import Task, TaskInfo, get_current
 from bridgeio.errors import WouldBlock
 from bridgeio.records import Record
@@ -82,10 +82,11 @@ class Lock:
 
     __aenter__ = acquire
 
-    async def __aexit__(
+    def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    ) -> CoroutineType[Any, Any, None]:
         self.release()
+        return DONE
 
     def acquire_nowait(self) -> None:
         """Takes the lock if nobody holds it.
@@ -187,10 +188,11 @@ class Condition:
     async def __aenter__(self) -> None:
         await self._lock.acquire()
 
-    async def __aexit__(
+    def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    ) -> CoroutineType[Any, Any, None]:
         self._lock.release()
+        return DONE
 
     async def acquire(self) -> None:
         """Acquires the lock; see `Lock.acquire`."""

@@ -9,10 +9,10 @@ Rule 2: a task whose wait is cancelled has what it waited for, or it has left th
 from __future__ import annotations
 
 from math import isinf
-from types import TracebackType
-from typing import Self
+from types import CoroutineType, TracebackType
+from typing import Any, Self
 
-from bridgeio.checkpoints import begin, spend
+from bridgeio.checkpoints import DONE, begin, spend
 from bridgeio.contract import Host, Task
 from bridgeio.errors import SharedBetweenRunsError, WouldBlock
 from bridgeio.records import Record
@@ -56,10 +56,11 @@ class Semaphore:
         await self.acquire()
         return self
 
-    async def __aexit__(
+    def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    ) -> CoroutineType[Any, Any, None]:
         self.release()
+        return DONE
 
     async def acquire(self) -> None:
         """Waits until the value is not zero, and takes one. A cancel leaves the line, and nothing behind.
@@ -158,10 +159,11 @@ class CapacityLimiter:
     async def __aenter__(self) -> None:
         await self.acquire()
 
-    async def __aexit__(
+    def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    ) -> CoroutineType[Any, Any, None]:
         self.release()
+        return DONE
 
     @property
     def total_tokens(self) -> float:
