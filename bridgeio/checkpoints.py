@@ -11,14 +11,10 @@ that accepts: in functions as small as these a call more, and a coroutine above 
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from types import CoroutineType, coroutine
-from typing import Any, Final
-
 from bridgeio.contract import Task
 from bridgeio.registry import current_task
 
-__all__ = ["DONE", "begin", "spend"]
+__all__ = ["begin", "spend"]
 
 
 async def begin() -> Task:
@@ -34,19 +30,3 @@ async def spend(task: Task) -> None:
     task.budget -= 1
     if task.budget <= 0:
         await task.give_way()
-
-
-@coroutine
-def _nothing() -> Generator[None, None, None]:
-    yield from ()
-
-
-def _ended(awaitable: Any) -> Any:
-    next(awaitable, None)
-    return awaitable
-
-
-# What an `__aexit__` gives that never waits, to be awaited any number of times: an exhausted generator ends at once,
-# and needs no frame, where a coroutine made for each block was a twelfth of an uncontended lock. Its type is that of
-# what an `async def` gives, for those who check.
-DONE: Final[CoroutineType[Any, Any, None]] = _ended(_nothing())

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from types import CoroutineType, TracebackType
 from typing import Any, TypeVar
 
-from bridgeio.checkpoints import DONE, begin, spend
+from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Task, TaskInfo, get_current
+from bridgeio.done import DONE
 from bridgeio.errors import WouldBlock
 from bridgeio.records import Record
 from bridgeio.registry import current_task

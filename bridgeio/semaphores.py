@@ -12,8 +12,9 @@ from math import isinf
 from types import CoroutineType, TracebackType
 from typing import Any, Self
 
-from bridgeio.checkpoints import DONE, begin, spend
+from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Host, Task
+from bridgeio.done import DONE
 from bridgeio.errors import SharedBetweenRunsError, WouldBlock
 from bridgeio.records import Record
 from bridgeio.registry import current_task

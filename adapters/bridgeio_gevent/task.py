@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextvars
 import sys
 import weakref
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -21,6 +21,7 @@ import gevent
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from bridgeio.contract import BUDGET, CURRENT, Scope, Task, cancel, why
+from bridgeio.done import DONE
 
 if TYPE_CHECKING:
     from bridgeio_gevent.host import GeventHost
@@ -34,17 +35,6 @@ _ATTRIBUTE = "_bridgeio_task"
 
 class Cancelled(GreenletExit):  # type: ignore[misc]  # greenlet tells no types
     """A cancellation by a scope of ours. gevent's own ``kill()`` throws the plain class."""
-
-
-class _Over:
-    """What a wait gives to its ``await``: the waiting is over by then."""
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return _NOTHING
-
-
-_NOTHING = cast("Generator[Any, Any, None]", iter(()))
-_OVER = _Over()
 
 
 def _nobody() -> None:
@@ -75,7 +65,7 @@ class GeventTask(Task):
         self._native: BaseException | None = None
         self._to_hub = host.to_hub
 
-    def park(self, abort: Callable[[], bool]) -> _Over:
+    def park(self, abort: Callable[[], bool]) -> Any:
         """Waits here and now; what it returns is awaited in no time."""
         if self.kept and abort():
             raise self._take_kept()
@@ -95,7 +85,7 @@ class GeventTask(Task):
         self.budget = BUDGET
         if self.failing:
             raise self.cancellation()
-        return _OVER
+        return DONE
 
     def wake(self) -> None:
         if self.abort is not None:
@@ -105,7 +95,7 @@ class GeventTask(Task):
             if not host.prodded:
                 host.prod()
 
-    def give_way(self) -> _Over:
+    def give_way(self) -> Any:
         host = self.host
         self.waiting = True
         self.thread = 0
@@ -119,7 +109,7 @@ class GeventTask(Task):
             self._endure(error)
         self.thread = host.thread
         self.budget = BUDGET
-        return _OVER
+        return DONE
 
     def interrupt(self) -> bool:
         """Asks the hub to look: there every greenlet is suspended, and it is certain who waits for what.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from types import FrameType, coroutine
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridgeio.contract import BUDGET, Scope, Task
+from bridgeio.done import DONE
 from bridgeio.unpatched import get_ident, original
 from bridgeio_threads.parking import AWAKE
 
@@ -24,22 +25,6 @@ _let_others_run: Callable[[float], None] = original("time", "sleep")
 
 class Cancelled(BaseException):
     """A cancellation on threads. No `Exception`, so that ``except Exception`` lets it pass."""
-
-
-@coroutine
-def _no_steps() -> Generator[Any, Any, None]:
-    yield from ()
-
-
-def _nothing() -> Awaitable[None]:
-    """What is left to await when a park has returned: it has blocked in the call. A generator that has ended may
-    be awaited again and again, and enters no frame."""
-    ended: Any = _no_steps()
-    ended.close()
-    return cast("Awaitable[None]", ended)
-
-
-_NOTHING = _nothing()
 
 
 class ThreadTask(Task):
@@ -93,7 +78,7 @@ class ThreadTask(Task):
             raise self.cancellation()
         if self._broken_off:
             raise self._taken_strike()
-        return _NOTHING
+        return DONE
 
     def wake(self) -> None:
         if self.abort is not None:
@@ -115,7 +100,7 @@ class ThreadTask(Task):
             self.strike(error)
         finally:
             self.thread = self._ident  # pyright: ignore[reportIncompatibleMethodOverride] (a slot stands for it)
-        return _NOTHING
+        return DONE
 
     def innermost_frame(self) -> FrameType | None:
         return sys._current_frames().get(self._ident)

@@ -18,7 +18,7 @@ import pytest
 import bridgeio
 
 # A coroutine that is resumed is entered again, and so is each one around it.
-BUDGET = {"asyncio": 12, "uvloop": 12, "trio": 19, "tornado": 12, "twisted": 22, "gevent": 13, "threads": 14}
+BUDGET = {"asyncio": 12, "uvloop": 12, "trio": 19, "tornado": 12, "twisted": 22, "gevent": 12, "threads": 14}
 ASKS_FOR_ITS_TASK = ("asyncio", "uvloop", "tornado")  # since Python 3.12, whose tasks may begin amid another's step
 ROUNDS = 50  # what comes between is no read's: a timer, a second look; the shortest has nothing of that
 

@@ -1,11 +1,11 @@
-"""What needs no wait."""
+"""What is over at once, however often it is awaited."""
 
 from __future__ import annotations
 
 import threading
 from typing import Any
 
-from bridgeio.checkpoints import DONE
+from bridgeio.done import DONE
 
 
 def _steps_of(times: int) -> int:
