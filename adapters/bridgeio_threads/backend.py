@@ -14,7 +14,7 @@ from bridgeio.errors import BackendBusyError, NoBackendError
 from bridgeio.options import check_options
 from bridgeio.unpatched import get_ident, original
 from bridgeio_threads.host import ThreadsHost
-from bridgeio_threads.interrupts import InterruptsStrike, interrupts_strike
+from bridgeio_threads.interrupts import InterruptsStrike, signals_ring
 from bridgeio_threads.task import ThreadTask, drive
 
 __all__ = ["ThreadsBackend"]
@@ -56,8 +56,9 @@ class ThreadsBackend(Backend):
         if _running_task() is not None:
             return drive(coro)
         with InterruptsStrike() as interrupts:
-            interrupts.task = task = self._visitor()
+            task = self._visitor()
             with task.host.entered(task):
+                interrupts.begin(task)
                 token = CURRENT.set(task)
                 task.coro = coro
                 try:
@@ -65,6 +66,7 @@ class ThreadsBackend(Backend):
                 finally:
                     task.coro = None
                     CURRENT.reset(token)
+                    interrupts.end()
 
     def versions(self) -> dict[str, str]:
         import platform  # slow to import, and seldom asked for
@@ -101,14 +103,13 @@ class ThreadsBackend(Backend):
 
 
 def _run_main(host: ThreadsHost, task: ThreadTask, context: Context, main: Main[T]) -> T:
-    with host.entered(task), interrupts_strike(host, task):
+    with InterruptsStrike() as interrupts, host.entered(task), signals_ring(host, task):
+        interrupts.begin(task)
         try:
-            result: T = context.run(_drive_main, main)
+            return context.run(_drive_main, main)
         finally:
             context.run(host.finish, task)
-        if task.struck_by is not None:
-            raise task.struck_by
-        return result
+            interrupts.end()
 
 
 def _drive_main(main: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -16,88 +16,86 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from functools import partial
 from types import FrameType, TracebackType
 
 from bridgeio.unpatched import get_ident, original
 from bridgeio_threads.host import ThreadsHost
 from bridgeio_threads.task import ThreadTask
 
-__all__ = ["InterruptsStrike", "interrupts_strike"]
+__all__ = ["InterruptsStrike", "signals_ring"]
 
 # The module in C, whose functions `signal` wraps: there they make members of enumerations, for ten times as much.
 _set_handler = original("_signal", "signal")
 _handler_of = original("_signal", "getsignal")
 
 
-@contextlib.contextmanager
-def interrupts_strike(host: ThreadsHost, task: ThreadTask) -> Iterator[None]:
-    """While the main task runs in the main thread. Does nothing in any other, which gets no signals."""
-    if get_ident() != threading.main_thread().ident:
-        yield
-        return
-
-    def on_interrupt(number: int, frame: FrameType | None) -> None:
-        if not _is_ours(frame):
-            raise KeyboardInterrupt
-        host.baton.call_soon(partial(task.strike, KeyboardInterrupt()))
-
-    host.lookout.listener = task.parking
-    before = signal.set_wakeup_fd(host.lookout.bell.writer, warn_on_full_buffer=False)
-    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else the program has its own way
-    if ours:
-        signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield
-    finally:
-        if ours and signal.getsignal(signal.SIGINT) is on_interrupt:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.set_wakeup_fd(before)
-
-
 class InterruptsStrike:
-    """The same for one call of `bridgeio.blocking`: what Ctrl-C raises comes out of it when it is over at the latest.
+    """A block around a task's work, in which Ctrl-C is raised by one of its waits. What no wait has raised comes out of
+    the block at its end.
 
-    :ivar task: the call's, once it is known.
+    It hears of none in other threads, which get no signals, nor where the program has its own way with this one.
     """
 
-    __slots__ = ("_error", "_installed", "task")
+    __slots__ = ("_error", "_installed", "_task")
 
     def __init__(self) -> None:
-        self.task: ThreadTask | None = None
-        self._error: KeyboardInterrupt | None = None
+        self._task: ThreadTask | None = None
+        self._error: BaseException | None = None  # until the task is struck, or when no wait is to come
         self._installed = False
 
     def __enter__(self) -> InterruptsStrike:
-        if get_ident() == threading.main_thread().ident:
-            if _handler_of(signal.SIGINT) is signal.default_int_handler:
-                self._installed = True
-                _set_handler(signal.SIGINT, self._on_interrupt)
+        if _is_main_thread() and _handler_of(signal.SIGINT) is signal.default_int_handler:
+            self._installed = True
+            _set_handler(signal.SIGINT, self._on_interrupt)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._installed:
-            return
-        if _handler_of(signal.SIGINT) == self._on_interrupt:
+        if self._installed and _handler_of(signal.SIGINT) == self._on_interrupt:
             _set_handler(signal.SIGINT, signal.default_int_handler)
-        mine, self._error = self._error, None
-        if mine is not None and mine is not error:
-            if self.task is not None:
-                self.task.spare(mine)
-            raise mine
+        if self._error is not None:
+            raise self._error
+
+    def begin(self, task: ThreadTask) -> None:
+        """Its waits raise it from now on. The caller has the baton, as in `end`: only who has it strikes."""
+        self._task = task
+        self._strike()
+
+    def end(self) -> None:
+        task, self._task = self._task, None
+        left = None if task is None else task.take_strike()
+        self._error = self._error or left
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         if not _is_ours(frame):
             raise KeyboardInterrupt
         self._error = KeyboardInterrupt()
-        if self.task is not None:
-            self.task.host.baton.call_soon(self._strike)
+        if self._task is not None:
+            self._task.host.baton.call_soon(self._strike)
 
     def _strike(self) -> None:
-        if self._error is not None and self.task is not None:
-            self.task.strike(self._error)
+        if self._error is not None and self._task is not None:
+            error, self._error = self._error, None
+            self._task.strike(error)
+
+
+@contextlib.contextmanager
+def signals_ring(host: ThreadsHost, task: ThreadTask) -> Iterator[None]:
+    """While the main thread runs a run's main task, no signal is slept through."""
+    if not _is_main_thread():
+        yield
+        return
+    host.lookout.listener = task.parking
+    before = signal.set_wakeup_fd(host.lookout.bell.writer, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+
+
+def _is_main_thread() -> bool:
+    return get_ident() == threading.main_thread().ident
 
 
 def _is_ours(frame: FrameType | None) -> bool:

@@ -120,10 +120,11 @@ class ThreadTask(Task):
             self._broken_off = True
             self.wake()
 
-    def spare(self, error: BaseException) -> None:
-        """Takes back a strike that no wait has raised by now."""
-        if self.struck_by is error:
-            self._taken_strike()
+    def take_strike(self) -> BaseException | None:
+        """What no wait has raised by now, and none will."""
+        error, self.struck_by = self.struck_by, None
+        self._broken_off = self.kept = False
+        return error
 
     async def raise_kept(self) -> None:
         raise self._taken_strike()
@@ -143,8 +144,7 @@ class ThreadTask(Task):
                 baton.take(gate)
 
     def _taken_strike(self) -> BaseException:
-        error, self.struck_by = self.struck_by, None
-        self._broken_off = self.kept = False
+        error = self.take_strike()
         assert error is not None
         return error
 
