@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 
 import pytest
 
@@ -29,11 +31,17 @@ def host() -> Iterator[FakeHost]:
 
 
 class RunningTask(FakeTask):
-    """One whose step is under way."""
+    """One whose step is under way, in the thread that made it."""
+
+    __slots__ = ("_made_in",)
+
+    def __init__(self, host: FakeHost) -> None:
+        super().__init__(host)
+        self._made_in = get_ident()
 
     @property
     def thread(self) -> int:
-        return get_ident()
+        return self._made_in
 
 
 class Answers:
@@ -107,6 +115,24 @@ def test_a_task_in_a_dispatch_asks_nobody(host: FakeHost) -> None:
         peer.send(b"x")
         host.turn()
         assert host.soon == []
+        assert peer.recv(100) == b"0\n1\n2\n"
+
+
+def test_an_application_that_bridgeio_did_not_start(host: FakeHost) -> None:
+    """Its tasks hold back as well, amid the events: no loop stops there."""
+    sizes: list[int] = []
+
+    class Reads(FakeTask):
+        def wake_now(self) -> None:
+            answering.answer(3)
+            sizes.append(answering.writer.get_write_buffer_size())
+
+    with answers(host) as (answering, peer):
+        host.mains.clear()
+        answering.writer._source.reader = Reads(host)  # type: ignore[attr-defined]
+        peer.send(b"x")
+        host.turn()
+        assert sizes == [6]
         assert peer.recv(100) == b"0\n1\n2\n"
 
 
@@ -185,6 +211,15 @@ def test_a_task_of_another_host_holds_nothing(host: FakeHost) -> None:
     other.close()
 
 
+def test_another_thread_with_a_tasks_context_holds_nothing(host: FakeHost) -> None:
+    """It is not in the task's step, whatever its context says."""
+    with answers(host) as (answering, _):
+        other = threading.Thread(target=copy_context().run, args=[answering.answer, 2])
+        other.start()
+        other.join()
+        assert answering.sends == [2, 2]
+
+
 def test_ctrl_c_in_the_midst_of_it(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes out of one writer leaves it and the others to the next turn."""
     with answers(host) as (first, peer), answers(host) as (second, other):
@@ -216,6 +251,14 @@ def test_a_forked_child_forgets(host: FakeHost) -> None:
         end_of_turn()
         assert peer.recv(100) == b"0\n"
         assert parents.sends == []
+
+
+def test_a_fork_is_what_a_child_forgets_by(host: FakeHost) -> None:
+    """The poller hears of it, and tells."""
+    with answers(host) as (parents, _):
+        parents.answer(2)
+        host.poller().abandon()
+        assert host.corked.writers == {}
 
 
 def test_many_bytes_are_not_copied(host: FakeHost) -> None:

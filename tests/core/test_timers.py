@@ -35,6 +35,9 @@ def test_the_host_has_one_timer() -> None:
     assert live(host) == [3]
     host.pass_time(3)
     assert live(host) == [5]
+    host.timers.add(5.0002, lambda: None)
+    host.pass_time(5)
+    assert live(host) == [5.0002]
 
 
 def test_a_later_deadline_asks_nothing_of_the_host() -> None:
