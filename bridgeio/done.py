@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from types import CoroutineType, coroutine
+from types import coroutine
 from typing import Any, Final
 
 __all__ = ["DONE"]
@@ -19,7 +19,6 @@ def _ended(awaitable: Any) -> Any:
     return awaitable
 
 
-# For an `__aexit__` that never waits, and for a wait that has blocked by the time it returns. A generator that has
-# ended may be awaited again and again, and enters no frame, where a coroutine made for each block was a twelfth of a
-# free lock. To type checkers it is what an `async def` gives.
-DONE: Final[CoroutineType[Any, Any, None]] = _ended(_nothing())
+# For a wait that has blocked by the time it returns. A generator that has ended may be awaited again and again, and
+# enters no frame.
+DONE: Final[Any] = _ended(_nothing())

@@ -12,12 +12,11 @@ when its turn has come, in the order in which they were notified, whatever order
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import CoroutineType, TracebackType
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import TypeVar
 
 from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Task, TaskInfo, get_current
-from bridgeio.done import DONE
 from bridgeio.errors import WouldBlock
 from bridgeio.records import Record
 from bridgeio.registry import current_task
@@ -83,11 +82,15 @@ class Lock:
 
     __aenter__ = acquire
 
-    def __aexit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> CoroutineType[Any, Any, None]:
-        self.release()
-        return DONE
+    ) -> None:
+        task = get_current()
+        line = self._line
+        if line.first is None and task is not None and line.holder is task and task.thread == get_ident():
+            line.holder = None  # as a rule; a call more would show
+        else:
+            self.release()
 
     def acquire_nowait(self) -> None:
         """Takes the lock if nobody holds it.
@@ -189,11 +192,10 @@ class Condition:
     async def __aenter__(self) -> None:
         await self._lock.acquire()
 
-    def __aexit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> CoroutineType[Any, Any, None]:
+    ) -> None:
         self._lock.release()
-        return DONE
 
     async def acquire(self) -> None:
         """Acquires the lock; see `Lock.acquire`."""

@@ -9,12 +9,11 @@ Rule 2: a task whose wait is cancelled has what it waited for, or it has left th
 from __future__ import annotations
 
 from math import isinf
-from types import CoroutineType, TracebackType
-from typing import Any, Self
+from types import TracebackType
+from typing import Self
 
 from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Host, Task
-from bridgeio.done import DONE
 from bridgeio.errors import SharedBetweenRunsError, WouldBlock
 from bridgeio.records import Record
 from bridgeio.registry import current_task
@@ -57,11 +56,10 @@ class Semaphore:
         await self.acquire()
         return self
 
-    def __aexit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> CoroutineType[Any, Any, None]:
+    ) -> None:
         self.release()
-        return DONE
 
     async def acquire(self) -> None:
         """Waits until the value is not zero, and takes one. A cancel leaves the line, and nothing behind.
@@ -160,11 +158,10 @@ class CapacityLimiter:
     async def __aenter__(self) -> None:
         await self.acquire()
 
-    def __aexit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> CoroutineType[Any, Any, None]:
+    ) -> None:
         self.release()
-        return DONE
 
     @property
     def total_tokens(self) -> float:

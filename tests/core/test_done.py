@@ -14,7 +14,7 @@ def _steps_of(times: int) -> int:
 
     async def wait() -> None:
         for _ in range(times):
-            assert await DONE is None  # type: ignore[func-returns-value]
+            assert await DONE is None
 
     waiting: Any = wait().__await__()
     for _ in waiting:

@@ -33,10 +33,14 @@ NEVER_WAIT = {
     "bridgeio.datagrams.DatagramSocket.aclose": "closes, which needs no wait",
     "bridgeio.files.AsyncFile.__aenter__": "does nothing",
     "bridgeio.groups.TaskGroup.__aenter__": "opens a scope; on Trio a nursery, which does not wait either",
+    "bridgeio.locks.Condition.__aexit__": "releases, which needs no wait",
+    "bridgeio.locks.Lock.__aexit__": "releases, which needs no wait",
     "bridgeio.lowlevel.checkpoint_if_cancelled": "gives way only where it raises after that",
     "bridgeio.portals.BlockingPortal.__aenter__": "enters a task group, which does not wait",
     "bridgeio.portals.BlockingPortal.stop": "tells others, which needs no wait",
     "bridgeio.processes.Process.__aenter__": "does nothing",
+    "bridgeio.semaphores.CapacityLimiter.__aexit__": "releases, which needs no wait",
+    "bridgeio.semaphores.Semaphore.__aexit__": "releases, which needs no wait",
     "bridgeio.writer.Writer.__aenter__": "does nothing",
 }
 
