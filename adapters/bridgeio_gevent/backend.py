@@ -55,7 +55,10 @@ class GeventBackend(Backend):
             coro.close()
             raise
         if not task.driven:
-            return drive(task, coro)
+            try:
+                return drive(task, coro)
+            finally:
+                task.host.corked.uncork_all()  # the hub may have no turn any more, though a run waits for one
         current = CURRENT.set(task)  # the caller may have entered a context of its own
         try:
             return steps(coro)

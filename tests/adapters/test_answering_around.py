@@ -46,14 +46,17 @@ bridgeio.run(main, backend=BACKEND, backend_options=OPTIONS)
     assert run_program(_AT_ONCE + source, backend, **backend_options) == "b'one\\n'\n"
 
 
-@pytest.mark.parametrize("surroundings", ["gevent", "threads"])
+@pytest.mark.parametrize("surroundings", ["gevent", "gevent with a run", "threads"])
 def test_blocking_calls(surroundings: str) -> None:
     """What a call has written is sent when it returns, and so is what is written between two calls."""
-    if surroundings == "gevent":
+    backend, _, beside = surroundings.partition(" ")
+    if backend == "gevent":
         pytest.importorskip("gevent")
     source = f"""
-if {surroundings!r} == "gevent":
+if {backend!r} == "gevent":
     import gevent
+    if {beside!r}:
+        gevent.spawn(bridgeio.run, bridgeio.sleep, 60, backend="gevent")
     gevent.sleep(0)
 reader, writer = bridgeio.blocking(open_stream)()
 bridgeio.blocking(answer)(reader, writer)
@@ -61,7 +64,7 @@ print(peer.recv(100))
 writer.write(b"more\\n")
 print(peer.recv(100))
 """
-    assert run_program(_AT_ONCE + source, surroundings) == "b'one\\n'\nb'more\\n'\n"
+    assert run_program(_AT_ONCE + source, backend) == "b'one\\n'\nb'more\\n'\n"
 
 
 def test_a_loop_that_is_not_running() -> None:
