@@ -7,6 +7,9 @@ half changed, so there it is raised by the task's wait instead, this one or the 
 A signal that comes just before a wait begins does not end it: Python's handler runs when the wait is
 over. So in a run the interpreter is told to ring the bell of the lookout, and who is there rouses the main
 task. For a single call that would cost too much, and is no worse than any blocking call of Python's.
+
+There is one handler, and it finds out whose Ctrl-C it is when it comes: a call or a run may stand inside another's
+blocking section, and a program may save the handler that it finds in one, and put it back whenever it likes.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 
+from bridgeio.contract import Adapter
 from bridgeio.unpatched import get_ident, original
 from bridgeio_threads.host import ThreadsHost
 from bridgeio_threads.task import ThreadTask
@@ -36,24 +40,32 @@ class InterruptsStrike:
     It hears of none in other threads, which get no signals, nor where the program has its own way with this one.
     """
 
-    __slots__ = ("_error", "_installed", "_task")
+    __slots__ = ("_error", "_hears", "_installed", "_task")
 
     def __init__(self) -> None:
         self._task: ThreadTask | None = None
         self._error: BaseException | None = None  # until the task is struck, or when no wait is to come
+        self._hears = False
         self._installed = False
 
     def __enter__(self) -> InterruptsStrike:
-        if _is_main_thread() and _handler_of(signal.SIGINT) is signal.default_int_handler:
-            self._installed = True
-            _set_handler(signal.SIGINT, self._on_interrupt)
+        if get_ident() == threading.main_thread().ident:
+            handler = _handler_of(signal.SIGINT)
+            self._installed = handler is signal.default_int_handler
+            self._hears = self._installed or handler is _on_interrupt
+            if self._hears:
+                _open.append(self)
+            if self._installed:
+                _set_handler(signal.SIGINT, _on_interrupt)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._installed and _handler_of(signal.SIGINT) == self._on_interrupt:
+        if self._installed and _handler_of(signal.SIGINT) is _on_interrupt:
             _set_handler(signal.SIGINT, signal.default_int_handler)
+        if self._hears:
+            _open.remove(self)
         if self._error is not None:
             raise self._error
 
@@ -67,9 +79,7 @@ class InterruptsStrike:
         left = None if task is None else task.take_strike()
         self._error = self._error or left
 
-    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        if not _is_ours(frame):
-            raise KeyboardInterrupt
+    def hear(self) -> None:
         self._error = KeyboardInterrupt()
         if self._task is not None:
             self._task.host.baton.call_soon(self._strike)
@@ -80,10 +90,19 @@ class InterruptsStrike:
             self._task.strike(error)
 
 
+_open: list[InterruptsStrike] = []  # in the main thread; the innermost is the last
+
+
+def _on_interrupt(number: int, frame: FrameType | None) -> None:
+    if not (_open and _is_step_of_ours(frame)):
+        raise KeyboardInterrupt
+    _open[-1].hear()
+
+
 @contextlib.contextmanager
 def signals_ring(host: ThreadsHost, task: ThreadTask) -> Iterator[None]:
     """While the main thread runs a run's main task, no signal is slept through."""
-    if not _is_main_thread():
+    if get_ident() != threading.main_thread().ident:
         yield
         return
     host.lookout.listener = task.parking
@@ -94,17 +113,24 @@ def signals_ring(host: ThreadsHost, task: ThreadTask) -> Iterator[None]:
         signal.set_wakeup_fd(before)
 
 
-def _is_main_thread() -> bool:
-    return get_ident() == threading.main_thread().ident
-
-
-def _is_ours(frame: FrameType | None) -> bool:
-    """Whether bridgeio is at work, perhaps by means of the standard library."""
-    while frame is not None:
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package == "bridgeio" or package.startswith("bridgeio_"):
-            return True
-        if package not in sys.stdlib_module_names:
-            return False
+def _is_step_of_ours(frame: FrameType | None) -> bool:
+    """Whether bridgeio is at work, perhaps by means of the standard library, and on threads: a run on another backend
+    that was started inside is none of ours."""
+    package = _package_of(frame)
+    while frame is not None and package in sys.stdlib_module_names:
         frame = frame.f_back
-    return False
+        package = _package_of(frame)
+    if package != "bridgeio" and not _is_adapter(package):
+        return False
+    while frame is not None and not _is_adapter(package):
+        frame = frame.f_back
+        package = _package_of(frame)
+    return package == __package__
+
+
+def _package_of(frame: FrameType | None) -> str:
+    return "" if frame is None else str(frame.f_globals.get("__name__")).partition(".")[0]
+
+
+def _is_adapter(package: str) -> bool:
+    return isinstance(getattr(sys.modules.get(package), "ADAPTER", None), Adapter)

@@ -121,3 +121,95 @@ def test_ctrl_c_that_a_blocking_call_has_caught() -> None:
     """It is over with that, as anywhere in Python: the call goes on, and returns what it has to say. What comes too
     early or too late for the call's own waits comes out of it, and none is lost."""
     assert run_program(TRACING + CAUGHT, "threads") == "0 True True\n"
+
+
+WAITING = """
+import os, signal, sys, threading, time
+
+def interrupt_its_wait():
+    main, waits = threading.main_thread().ident, ("bridgeio_threads.lookout", "selectors", "bridgeio_app")
+    while sys._current_frames()[main].f_globals["__name__"] not in waits:
+        os.sched_yield()
+    os.kill(os.getpid(), signal.SIGINT)
+
+async def wait():
+    threading.Thread(target=interrupt_its_wait, daemon=True).start()
+    await bridgeio.sleep(20)
+"""
+
+INSIDE = """
+import contextlib
+section = bridgeio.lowlevel.blocking_section if OPTIONS["section"] else contextlib.nullcontext
+
+async def main():
+    with section():
+        try:
+            if OPTIONS["inner"] == "blocking":
+                bridgeio.blocking(wait)()
+            else:
+                bridgeio.run(wait, backend=OPTIONS["inner"])
+        except KeyboardInterrupt:
+            print("interrupted")
+    await bridgeio.sleep(0)
+    print("goes on")
+
+if OPTIONS["outer"] == "blocking":
+    bridgeio.blocking(main)()
+else:
+    bridgeio.run(main, backend=OPTIONS["outer"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("inner", "section"), [("blocking", True), ("threads", True), ("asyncio", True), ("asyncio", False)]
+)
+@pytest.mark.parametrize("outer", ["blocking", "threads"])
+def test_ctrl_c_in_what_a_task_runs(outer: str, inner: str, section: bool) -> None:
+    """It is for the call or the run that waits there, and at once; the task around hears nothing of it."""
+    printed = run_program(WAITING + INSIDE, "threads", outer=outer, inner=inner, section=section)
+    assert printed == "interrupted\ngoes on\n"
+
+
+COMPUTING = """
+app = {"__name__": "bridgeio_app", "time": time}
+exec("def compute(until):\\n    while time.monotonic() < until: pass", app)
+
+async def compute():
+    threading.Thread(target=interrupt_its_wait, daemon=True).start()
+    app["compute"](time.monotonic() + 20)
+
+try:
+    bridgeio.blocking(compute)()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_in_an_application_that_is_called_after_bridgeio() -> None:
+    """Its code is its own, whatever its name begins with, and is interrupted where it is."""
+    assert run_program(WAITING + COMPUTING, "threads") == "interrupted\n"
+
+
+PUT_BACK = """
+saved = None
+
+async def save():
+    global saved
+    saved = signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+async def put_back():
+    signal.signal(signal.SIGINT, saved)
+
+bridgeio.blocking(save)()
+bridgeio.blocking(put_back)()
+for attempt in (bridgeio.blocking(wait), lambda: signal.raise_signal(signal.SIGINT)):
+    try:
+        attempt()
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_a_handler_that_is_put_back_later() -> None:
+    """One that a program found in a call interrupts the calls to come, and what is outside of them."""
+    assert run_program(WAITING + PUT_BACK, "threads") == "interrupted\ninterrupted\n"
