@@ -33,11 +33,11 @@ class Writer:
 
     ``write`` hands them to the kernel at once, and keeps what it does not take; that is flushed in
     the background whatever the caller does next. Answers to a peer that has sent more by then go
-    together: they are held back until its reader has nothing unread, or at the latest until the task
-    waits, gives way or ends. ``await drain()`` is the backpressure. Several
-    tasks may write and drain; the bytes of one ``write`` stay together. A cancelled ``drain`` has
-    not taken anything back. A flush that fails in the background is raised by the next ``write``,
-    ``drain`` or ``wait_closed``.
+    together: they are held back until its reader has nothing unread, or at the latest until the run's
+    turn ends, which it does when all tasks wait. ``await drain()`` is the backpressure. Several tasks
+    may write and drain; the bytes of one ``write`` stay together. A cancelled ``drain`` has not taken
+    anything back. A flush that fails in the background is raised by the next ``write``, ``drain`` or
+    ``wait_closed``.
 
     :ivar linger: seconds that ``close`` may go on flushing before it aborts (10).
     :ivar write_limit: bytes that may wait to be sent (64 MiB); both may be changed at any time.
