@@ -13,7 +13,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from bridgeio.contract import CURRENT, Handle, Host, OnExit, Scope, Timers, never
+from bridgeio.contract import CURRENT, Handle, Host, OnExit, Scope, Timers, cancel
 from bridgeio.unpatched import get_ident
 from bridgeio_threads.attendant import Attendant
 from bridgeio_threads.baton import Baton
@@ -249,7 +249,7 @@ class ThreadsHost(Host):
         drive(self._close_generators())
         self._joining = True
         while len(self.tasks) > 1:
-            task.park(never)
+            task.park(self._hurry_the_last)
         self.closing = True
         self.attendant.end()
         self.workers.end_idle()
@@ -260,6 +260,17 @@ class ThreadsHost(Host):
                 task.parking.rest()
             except BaseException as error:
                 task.strike(error)
+
+    def _hurry_the_last(self) -> bool:
+        """Ctrl-C: tasks that belong to no group, such as a generator's end, are cancelled, and waited for all the
+        same."""
+        for task in list(self.tasks):
+            if task is not self.main:
+                scope = task.scope
+                while scope.parent is not None:
+                    scope = scope.parent
+                cancel(scope)
+        return False
 
     def thread_ended(self) -> None:
         if not self.workers.alive and self._leaving is not None:

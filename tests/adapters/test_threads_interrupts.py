@@ -127,7 +127,8 @@ WAITING = """
 import os, signal, sys, threading, time
 
 def interrupt_its_wait():
-    main, waits = threading.main_thread().ident, ("bridgeio_threads.lookout", "selectors", "bridgeio_app")
+    main = threading.main_thread().ident
+    waits = ("bridgeio_threads.gate", "bridgeio_threads.lookout", "selectors", "bridgeio_app")
     while sys._current_frames()[main].f_globals["__name__"] not in waits:
         os.sched_yield()
     os.kill(os.getpid(), signal.SIGINT)
@@ -188,6 +189,34 @@ except KeyboardInterrupt:
 def test_ctrl_c_in_an_application_that_is_called_after_bridgeio() -> None:
     """Its code is its own, whatever its name begins with, and is interrupted where it is."""
     assert run_program(WAITING + COMPUTING, "threads") == "interrupted\n"
+
+
+AT_THE_END = """
+closing = bridgeio.Event()
+
+async def numbers():
+    try:
+        yield 1
+    finally:
+        closing.set()
+        await bridgeio.sleep(20)
+
+async def main():
+    async for number in numbers():
+        break
+    await closing.wait()  # in a task of its own, as nobody else closes it
+    threading.Thread(target=interrupt_its_wait, daemon=True).start()
+
+try:
+    bridgeio.run(main, backend="threads")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_while_a_run_waits_for_its_last_tasks() -> None:
+    """A generator that was left behind and takes long to end is cancelled, and not waited for any longer."""
+    assert run_program(WAITING + AT_THE_END, "threads") == "interrupted\n"
 
 
 PUT_BACK = """
