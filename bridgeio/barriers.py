@@ -6,6 +6,7 @@ from types import TracebackType
 
 from bridgeio.checkpoints import begin, spend
 from bridgeio.errors import BrokenBarrierError
+from bridgeio.limits import check_count
 from bridgeio.records import Record
 from bridgeio.waiters import Line
 
@@ -25,12 +26,12 @@ class Barrier:
     there is no time in which it drains. ``async with barrier:`` waits before the block.
 
     :param parties: how many have to come.
-    :raises ValueError: if that is less than one.
+    :raises TypeError: if that is no integer.
+    :raises ValueError: if it is less than one.
     """
 
     def __init__(self, parties: int) -> None:
-        if parties < 1:
-            raise ValueError(f"parties must be 1 or more, not {parties}")
+        check_count("parties", parties, least=1)
         self._parties = parties
         self._broken = False
         self._line: Line[int | None] = Line("a Barrier")  # an item is the index; None: it broke

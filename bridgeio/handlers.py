@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridgeio.errors import show_address
 from bridgeio.groups import name_of
-from bridgeio.limits import check_seconds, check_size
+from bridgeio.limits import check_count, check_seconds, check_size
 from bridgeio.reader import Reader
 from bridgeio.records import Record
 from bridgeio.writer import Writer
@@ -49,8 +49,8 @@ class ServeOptions(Record, kw_only=True):
             raise TypeError(f"a handler is an async function of a reader and a writer, not {self.handler!r}")
         if not _is_async(self.handler):
             raise TypeError(f"the handler {name_of(self.handler)} is no async function: define it with `async def`")
-        if self.max_connections is not None and self.max_connections < 1:
-            raise ValueError(f"max_connections must be at least 1, or None for no limit, not {self.max_connections}")
+        if self.max_connections is not None:
+            check_count("max_connections", self.max_connections, least=1)
         if self.ssl is not None:
             from bridgeio.tls import check_arguments
 

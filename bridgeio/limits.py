@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 __all__ = [
     "BUDGET",
     "CHUNK_MAX",
@@ -21,6 +23,7 @@ __all__ = [
     "TERMINATION_GRACE",
     "UNRESPONSIVE_AFTER",
     "WRITE_LIMIT",
+    "check_count",
     "check_seconds",
     "check_size",
     "water_marks",
@@ -48,6 +51,19 @@ UNRESPONSIVE_AFTER = 4.0  # seconds after the cancel when a drain gives a handle
 HAPPY_EYEBALLS_DELAY = 0.25  # seconds between two connection attempts, RFC 8305 section 5
 TERMINATION_GRACE = 5.0  # seconds that a program gets between SIGTERM and SIGKILL
 HANDSHAKE_TIMEOUT = 30.0  # seconds for a TLS handshake, on both sides
+
+
+def check_count(name: str, count: object, *, least: float = -inf, most: float = inf) -> None:
+    """Of a parameter that counts something.
+
+    :raises TypeError: for what is no whole number.
+    :raises ValueError: for one below ``least``, or above ``most``.
+    """
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise TypeError(f"{name} must be an integer, not {count!r}")
+    if not least <= count <= most:
+        wanted = f"{least} or more" if most == inf else f"from {least} to {most}"
+        raise ValueError(f"{name} must be {wanted}, not {count}")
 
 
 def check_size(name: str, size: object) -> None:
@@ -78,12 +94,16 @@ def check_seconds(name: str, seconds: object, *, positive: bool = False) -> None
 def water_marks(high: int | None, low: int | None) -> tuple[int, int]:
     """Both, of which either or none was given.
 
+    :raises TypeError: for what is no whole number.
     :raises ValueError: unless ``high >= low >= 0``.
     """
+    for name, mark in ("high", high), ("low", low):
+        if mark is not None:
+            check_count(name, mark, least=0)
     if high is None:
         high = HIGH_WATER if low is None else 4 * low
     if low is None:
         low = high // 4
-    if not high >= low >= 0:
-        raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+    if low > high:
+        raise ValueError(f"high ({high}) must be low ({low}) or more")
     return high, low

@@ -13,11 +13,12 @@ from typing import Any
 
 from bridgeio.contract import AddressInfo, Host, Task
 from bridgeio.errors import describe, show_address
+from bridgeio.limits import check_count
 from bridgeio.poller import READ
 from bridgeio.socketfiles import SocketFile, remove_stale
 from bridgeio.sockets import bound_socket, is_unix, new_socket
 
-__all__ = ["BACKLOG", "QUEUED", "Listener", "bind_all", "bind_unix", "take_over"]
+__all__ = ["BACKLOG", "QUEUED", "Listener", "bind_all", "bind_unix", "check_backlog", "take_over"]
 
 BACKLOG = 65535  # the kernel lowers it to what the system allows ...
 QUEUED = max(socket.SOMAXCONN, 128) + 1  # ... which is this, where nobody has raised it
@@ -137,6 +138,10 @@ def _refuse_connections(sock: socket.socket) -> None:
         drop_everything = array("B", _RET_0)
         address, _ = drop_everything.buffer_info()
         sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, address))
+
+
+def check_backlog(backlog: object) -> None:
+    check_count("backlog", backlog, least=0, most=2**31 - 1)  # `listen` takes a C int
 
 
 def bind_all(addresses: list[AddressInfo], port: int, backlog: int, reuse_port: bool) -> list[socket.socket]:

@@ -9,6 +9,7 @@ import struct
 from typing import Any
 
 from bridgeio.errors import describe
+from bridgeio.limits import check_count
 
 __all__ = ["Interface", "join_or_leave", "set_option"]
 
@@ -73,11 +74,8 @@ def _number(name: str, value: Any) -> int:
     least = _LEAST.get(name)
     if least is None:
         return int(bool(value))
-    if not isinstance(value, int):
-        raise TypeError(f"{name} is a number of hops, not {value!r}")
-    if not least <= value <= 255:
-        raise ValueError(f"{name} is a number of hops from {least} to 255, not {value}")
-    return value
+    check_count(name, value, least=least, most=255)
+    return int(value)
 
 
 def _packed_group(family: int, group: str) -> bytes:

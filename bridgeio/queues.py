@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from bridgeio.checkpoints import begin, spend
 from bridgeio.errors import QueueEmpty, QueueFull, QueueShutDown
 from bridgeio.handover import Deal, Handover
+from bridgeio.limits import check_count
 from bridgeio.records import Record
 from bridgeio.registry import current_task
 from bridgeio.waiters import Line
@@ -46,9 +47,11 @@ class Queue(Generic[T]):
     `task_done` for none of them.
 
     :param maxsize: how many items it holds before `put` waits; zero or less for no bound.
+    :raises TypeError: if it is no integer.
     """
 
     def __init__(self, maxsize: int = 0) -> None:
+        check_count("maxsize", maxsize)
         self._maxsize = maxsize
         self._handover: Handover[T] = Handover(maxsize if maxsize > 0 else inf, "a Queue")
         self._joiners: Line[None] = Line("the end of a Queue's tasks")

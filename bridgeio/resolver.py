@@ -29,7 +29,7 @@ async def resolve(
     """Addresses for a name; for a numeric address, without asking anybody.
 
     :param resolver: asked with host, port, family and flags, instead of the backend's own.
-    :raises socket.gaierror: with the name in its message.
+    :raises socket.gaierror: with the name in its message, and the service's if the port is one.
     :raises ValueError: for a port that cannot be.
     """
     if isinstance(port, int):
@@ -44,7 +44,8 @@ async def resolve(
             return list(await resolver(name, port, family, flags))
         return list(await current_task().host.resolve(name, port, family, flags, kind, proto))
     except socket.gaierror as error:
-        raise socket.gaierror(error.errno, f"{error.strerror} (resolve {host!r})") from error
+        asked = f"{host!r}, service {port!r}" if isinstance(port, str | bytes) else repr(host)
+        raise socket.gaierror(error.errno, f"{error.strerror} (resolve {asked})") from error
 
 
 def check_resolver(resolver: object) -> None:

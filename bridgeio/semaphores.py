@@ -8,13 +8,14 @@ Rule 2: a task whose wait is cancelled has what it waited for, or it has left th
 
 from __future__ import annotations
 
-from math import isinf
+from math import inf
 from types import TracebackType
 from typing import Self
 
 from bridgeio.checkpoints import begin, spend
 from bridgeio.contract import Host, Task
 from bridgeio.errors import SharedBetweenRunsError, WouldBlock
+from bridgeio.limits import check_count
 from bridgeio.records import Record
 from bridgeio.registry import current_task
 from bridgeio.waiters import Line, Waiter
@@ -40,14 +41,9 @@ class Semaphore:
     """
 
     def __init__(self, initial_value: int, *, max_value: int | None = None) -> None:
-        if not isinstance(initial_value, int):
-            raise TypeError(f"initial_value must be an integer, not {initial_value!r}")
-        if not isinstance(max_value, int | None):
-            raise TypeError(f"max_value must be an integer or None, not {max_value!r}")
-        if initial_value < 0:
-            raise ValueError(f"initial_value must be 0 or more, not {initial_value}")
-        if max_value is not None and max_value < initial_value:
-            raise ValueError(f"max_value must be initial_value ({initial_value}) or more, not {max_value}")
+        check_count("initial_value", initial_value, least=0)
+        if max_value is not None:
+            check_count("max_value", max_value, least=initial_value)
         self._value = initial_value
         self._max_value = max_value
         self._line: Line[None] = Line("a Semaphore")
@@ -292,10 +288,8 @@ def check_limiter(limiter: object) -> None:
 
 
 def _checked(total_tokens: float) -> float:
-    if not isinstance(total_tokens, int) and not isinf(total_tokens):
-        raise TypeError(f"total_tokens must be an integer or math.inf, not {total_tokens!r}")
-    if total_tokens < 0:
-        raise ValueError(f"total_tokens must be 0 or more, not {total_tokens}")
+    if total_tokens != inf:
+        check_count("total_tokens", total_tokens, least=0)
     return total_tokens
 
 

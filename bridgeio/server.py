@@ -17,8 +17,8 @@ from bridgeio.errors import show_address
 from bridgeio.events import Event
 from bridgeio.groups import TASK_STATUS_IGNORED, TaskGroup, TaskStatus, create_task_group, name_of
 from bridgeio.handlers import Handler, OnError, ServeOptions, logger
-from bridgeio.limits import GRACE, HANDSHAKE_TIMEOUT, LIMIT, UNRESPONSIVE_AFTER, WRITE_LIMIT
-from bridgeio.listeners import BACKLOG, QUEUED, Listener, bind_all, bind_unix, take_over
+from bridgeio.limits import GRACE, HANDSHAKE_TIMEOUT, LIMIT, UNRESPONSIVE_AFTER, WRITE_LIMIT, check_count
+from bridgeio.listeners import BACKLOG, QUEUED, Listener, bind_all, bind_unix, check_backlog, take_over
 from bridgeio.reader import Reader
 from bridgeio.records import Record
 from bridgeio.resolver import Resolver, check_resolver, resolve
@@ -389,6 +389,7 @@ def serve(
         handshake_timeout=handshake_timeout,
         standard_compatible=standard_compatible,
     )
+    check_backlog(backlog)
     check_resolver(resolver)
 
     async def bind() -> list[tuple[socket.socket, None]]:
@@ -435,6 +436,9 @@ def serve_unix(
         handshake_timeout=handshake_timeout,
         standard_compatible=standard_compatible,
     )
+    check_backlog(backlog)
+    if mode is not None:
+        check_count("mode", mode, least=0, most=0o7777)
     name = os.fspath(path)
 
     async def bind() -> list[tuple[socket.socket, str | None]]:

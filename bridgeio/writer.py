@@ -259,7 +259,7 @@ class Writer:
 
         No more than ``high`` is held back for answers to come: with 0 each ``write`` is handed on at once.
 
-        :raises ValueError: unless ``high >= low >= 0``.
+        :raises TypeError, ValueError: unless they are integers, and ``high >= low >= 0``.
         """
         self._high, self._low = water_marks(high, low)
 

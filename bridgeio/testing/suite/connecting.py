@@ -217,6 +217,13 @@ async def test_a_name_that_cannot_be(name: str) -> None:
             await bridgeio.open_connection(name, 1)
 
 
+async def test_a_service_that_nobody_knows() -> None:
+    """What the name service says of it comes out with its name, for the host's may be right."""
+    service: Any = "no-such-service"
+    with pytest.raises(socket.gaierror, match=r"'127\.0\.0\.1', service 'no-such-service'"):
+        await bridgeio.open_connection("127.0.0.1", service)
+
+
 async def test_a_name_that_does_not_resolve() -> None:
     """What the name service says comes out as `socket.gaierror`, with the name."""
 

@@ -350,10 +350,11 @@ async def test_a_cancelled_task_does_not_come() -> None:
         group.cancel_scope.cancel()
 
 
-async def test_a_barrier_for_nobody() -> None:
-    """Less than one party is a ValueError."""
-    with pytest.raises(ValueError, match="1 or more, not 0"):
-        bridgeio.Barrier(0)
+@pytest.mark.parametrize(("parties", "kind"), [(0, ValueError), (1.5, TypeError), ("1", TypeError), (True, TypeError)])
+async def test_what_is_no_number_of_parties(parties: Any, kind: type[Exception]) -> None:
+    """Less than one party is a ValueError, and what counts nobody a TypeError."""
+    with pytest.raises(kind, match="parties must be "):
+        bridgeio.Barrier(parties)
 
 
 def test_a_barrier_in_one_run_after_another(backend: str, backend_options: dict[str, Any]) -> None:

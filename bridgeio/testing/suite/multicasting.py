@@ -172,7 +172,7 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "a name for a group": (lambda udp: udp.join_group("group.example"), ValueError, "multicast address"),
     "no hops": (lambda udp: udp.set_options(ttl=0), ValueError, "from 1 to 255"),
     "too many hops": (lambda udp: udp.set_options(multicast_ttl=256), ValueError, "from 0 to 255"),
-    "hops that are no number": (lambda udp: udp.set_options(ttl="64"), TypeError, "number of hops"),
+    "hops that are no number": (lambda udp: udp.set_options(ttl="64"), TypeError, "ttl must be an integer"),
     "an interface that is none": (
         lambda udp: udp.join_group("239.192.7.8", interface="nowhere0"),
         OSError,

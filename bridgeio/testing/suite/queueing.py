@@ -51,6 +51,13 @@ async def test_what_cannot_be_done_without_waiting() -> None:
     assert (queue.get_nowait(), queue.empty()) == (1, True)
 
 
+@pytest.mark.parametrize("maxsize", [1.5, "1", None])
+async def test_what_is_no_size_of_a_queue(maxsize: Any) -> None:
+    """It is a TypeError where it is given."""
+    with pytest.raises(TypeError, match="maxsize must be an integer, not"):
+        Queue(maxsize)
+
+
 async def test_getters_are_served_in_their_order() -> None:
     """An item goes to the task that has waited longest, at once: a later ``get_nowait`` finds nothing."""
     queue: Queue[int] = Queue()

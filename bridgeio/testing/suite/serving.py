@@ -315,6 +315,9 @@ async def test_the_mode_of_a_unix_socket(socket_folder: Path) -> None:
     """``mode`` sets the permissions of the socket file."""
     async with bridgeio.serve_unix(_echo, socket_folder / "s", mode=0o600):
         assert stat.S_IMODE(os.stat(socket_folder / "s").st_mode) == 0o600
+    for wrong, error in ("600", TypeError), (-1, ValueError):
+        with pytest.raises(error, match="mode must be"):
+            _serve(str(socket_folder / "s"), _echo, mode=wrong)
 
 
 async def test_a_cancelled_task_listens_on_nothing(socket_folder: Path) -> None:
@@ -345,6 +348,11 @@ async def test_a_server_that_is_cancelled_and_stays_open_rests() -> None:
     ("option", "value", "error"),
     [
         ("max_connections", 0, ValueError),
+        ("max_connections", 1.5, TypeError),
+        ("max_connections", "1", TypeError),
+        ("backlog", -1, ValueError),
+        ("backlog", 2**31, ValueError),
+        ("backlog", "1", TypeError),
         ("limit", 0, ValueError),
         ("limit", "1", TypeError),
         ("write_limit", -1, ValueError),

@@ -82,12 +82,17 @@ async def test_drain_does_not_wait_below_the_mark() -> None:
 
 
 async def test_unsensible_marks_are_refused() -> None:
-    """``high`` must not be below ``low``, nor ``low`` below zero."""
+    """``high`` must not be below ``low``, nor ``low`` below zero; and both are integers."""
     async with peer_stream() as (_, writer, _peer):
         with pytest.raises(ValueError, match="high"):
             writer.set_write_buffer_limits(high=1, low=2)
         with pytest.raises(ValueError, match="low"):
             writer.set_write_buffer_limits(high=1, low=-1)
+        wrong: Any = "1"
+        with pytest.raises(TypeError, match="high"):
+            writer.set_write_buffer_limits(high=wrong)
+        with pytest.raises(TypeError, match="low"):
+            writer.set_write_buffer_limits(low=wrong)
 
 
 async def test_a_write_above_the_limit_takes_nothing() -> None:
