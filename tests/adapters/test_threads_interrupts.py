@@ -1,11 +1,14 @@
-"""Ctrl-C in a call of `bridgeio.blocking`, at each line of ours: the call ends with it, at once, and nothing stays half
-done."""
+"""Ctrl-C on threads, at each line of ours: the call or the run ends with it, at once, and nothing stays half done."""
 
 from __future__ import annotations
 
 import pytest
 
+import bridgeio
+from bridgeio.registry import current_task
 from bridgeio.testing.programs import run_program
+from bridgeio_threads.task import ThreadTask
+from on_threads import run
 
 TRACING = """
 import signal, sys, threading
@@ -243,3 +246,30 @@ for attempt in (bridgeio.blocking(wait), lambda: signal.raise_signal(signal.SIGI
 def test_a_handler_that_is_put_back_later() -> None:
     """One that a program found in a call interrupts the calls to come, and what is outside of them."""
     assert run_program(WAITING + PUT_BACK, "threads") == "interrupted\ninterrupted\n"
+
+
+def test_ctrl_c_between_two_waits_of_one_operation() -> None:
+    """It comes when the first wait is over and its task has not gone on yet: the second begins, and raises it."""
+    seen: list[str] = []
+
+    async def operation(task_status: bridgeio.TaskStatus[ThreadTask]) -> None:
+        task = current_task()
+        assert isinstance(task, ThreadTask)
+        task_status.started(task)
+        await task.park(lambda: False)
+        seen.append("first")
+        try:
+            await task.park(lambda: True)
+        except KeyboardInterrupt:
+            seen.append("interrupted")
+
+    async def main() -> None:
+        async with bridgeio.create_task_group() as group:
+            task = await group.start(operation)
+            while task.abort is None:
+                await bridgeio.sleep(0)
+            task.wake()
+            task.strike(KeyboardInterrupt())
+
+    run(main)
+    assert seen == ["first", "interrupted"]
