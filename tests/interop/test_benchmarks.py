@@ -114,6 +114,17 @@ def test_a_run_tells_of_both_sides(tmp_path: Path) -> None:
     assert ("missed" in told) == (ratio > 1.2)
 
 
+def test_goals_stand_beside_what_a_bare_loop_costs(tmp_path: Path) -> None:
+    """Nothing that runs Python for a message can cost less than that: such a goal can be told from others."""
+    samples = {"bridgeio on asyncio": 9.0, "asyncio streams": 12.0, "epoll in Python": 6.0}
+    record = {"samples": {subject: [{"value": value}] for subject, value in samples.items()}}
+    (tmp_path / "echo.json").write_text(json.dumps(record))
+    code = "import pathlib, sys, benchmarks.summary as s; s.write_summary(pathlib.Path(sys.argv[1]))"
+    assert run_python("-c", code, str(tmp_path)).returncode == 0
+    row = (tmp_path / "summary.md").read_text().splitlines()[-1]
+    assert [cell.strip() for cell in row.split("|")[4:8]] == ["0.75", "0.85", "", "0.50"]
+
+
 def test_what_is_measured_by_default_and_what_cannot_be() -> None:
     """`nox -s bench` gives no name; a name that is none is refused, and told what there is."""
     code = "from benchmarks.__main__ import options_of; print(*options_of([]).work, *options_of(['lock']).work)"
