@@ -252,15 +252,21 @@ ENCRYPTED = {OURS + name: TWINS[name][:1] for name in ("asyncio", "uvloop", "tri
 LIMITS = ("epoll in Python", "epoll in C")
 WITH_LIMITS = {**ALL, OURS + "asyncio": (*TWINS["asyncio"], *LIMITS)}
 LOOPS_AND_LIMITS = {**LOOPS, OURS + "asyncio": (*LOOPS[OURS + "asyncio"], *LIMITS)}
+HELD: Twins = {  # on each event loop a connection is to be no larger than asyncio's stream
+    ours: twins if ours in (OURS + "gevent", OURS + "threads") else tuple(dict.fromkeys((*twins, "asyncio streams")))
+    for ours, twins in STREAMS.items()
+}
 NEAR_TRIO = {(ours, "trio SocketStream"): 0.8 for ours in LOOPS}
 RISES = {(ours, twins[0]): 1.0 for ours, twins in LOOPS.items()} | {(ours, ""): 1.3 for ours in LOOPS}
 TIMED = {ours: (f"{ours}, no timeout",) for ours in ALL}
 
 
-def _inside(title: str, operation: str, twins: Twins, **goals: float) -> Inside:
-    """:param goals: to the first of its twins, of each backend."""
+def _inside(title: str, operation: str, twins: Twins, others: Goals | None = None, **goals: float) -> Inside:
+    """:param others: goals to other twins than the first.
+    :param goals: to the first of its twins, of each backend.
+    """
     aims = {(OURS + name, twins[OURS + name][0]): ratio for name, ratio in goals.items()}
-    return Inside(title, operation=operation, twins=twins, goals=aims)
+    return Inside(title, operation=operation, twins=twins, goals=aims | (others or {}))
 
 
 ASYNCIO = {OURS + "asyncio": ("asyncio itself",), OURS + "uvloop": ("uvloop itself",)}
@@ -270,6 +276,7 @@ BOTH = {
     OURS + "uvloop": ("uvloop itself", "anyio on uvloop"),
     OURS + "trio": ("trio itself", "anyio on trio"),
 }
+SPAWNED_BY_ANYIO = {(OURS + "asyncio", "anyio on asyncio"): 0.5}
 BY_SCOPES = {OURS + "asyncio": ("anyio on asyncio",), OURS + "uvloop": ("anyio on uvloop",), **TRIO}
 
 IMPORTED = {"bridgeio": ("asyncio, ssl",), OURS + "asyncio": ("asyncio, ssl",)}
@@ -290,7 +297,12 @@ WORKS: dict[str, Work] = {
     "burst": Burst(
         "4,000 connections at once", count=4000, twins=dict.fromkeys(LOOPS, ("trio SocketStream",)), goals=NEAR_TRIO
     ),
-    "memory": Held("10,000 idle connections", count=10_000, goals=NO_MORE),
+    "memory": Held(
+        "10,000 idle connections",
+        count=10_000,
+        twins=HELD,
+        goals={(ours, twins[-1]): 1.0 for ours, twins in HELD.items()},
+    ),
     "among-idle": Rising(
         "50 busy among 10,000 idle", few=50, many=50, idle=10_000, goals={(ours, ""): 1.15 for ours in ALL}
     ),
@@ -307,7 +319,7 @@ WORKS: dict[str, Work] = {
     ),
     "where": Spent("where the time of a 64-byte echo goes", twins=dict.fromkeys(LOOPS, ())),
     "switch": _inside("two tasks that wake each other", "switch", BOTH, asyncio=1.2, trio=1.1),
-    "spawn": _inside("a task started and joined", "spawn", BOTH, asyncio=1.2, trio=1.1),
+    "spawn": _inside("a task started and joined", "spawn", BOTH, SPAWNED_BY_ANYIO, asyncio=1.2, trio=1.1),
     "queue": _inside("a queue's put and get", "queue", ASYNCIO, asyncio=1.2),
     "stream": _inside("a memory stream's send and receive", "stream", BY_SCOPES, asyncio=0.3, trio=1.1),
     "lock": _inside("a lock that is free", "lock", BOTH, asyncio=1.2, trio=1.1),
