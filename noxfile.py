@@ -97,7 +97,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(name="bench-full", python=FIRST_PYTHON)
 def bench_full(session: nox.Session) -> None:
-    """All that can be measured, with more rounds; two hours."""
+    """All that can be measured, with more rounds; three quarters of an hour."""
     benchmarks(session, ["all", "--rounds", "5", *session.posargs])
 
 
