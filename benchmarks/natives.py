@@ -421,7 +421,7 @@ def gevent_streams(job: str, announce: Announce, certificate: str | None) -> Non
         options["ssl_context"] = context
     server = StreamServer(("127.0.0.1", 0), handle, backlog=4096, **options)
     server.start()
-    announce(server.server_port)
+    announce(server.socket.getsockname()[1])
     server.serve_forever()
 
 
